@@ -1,0 +1,32 @@
+"""What the tests share: the real photos where they are at hand, and small made-up archive pairs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
+
+from make_pairs import MadePair, make_archive_pair  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def real_carvana() -> Path:
+    """Folder of real Carvana photos; absent: skipped with a reason, and under CI=true a failure."""
+    folder = REPOSITORY.parent / "shared" / "carvana"
+    if (folder / "train.zip").is_file() and (folder / "train_masks.zip").is_file():
+        return folder
+    reason = "the real photos are not beside the repository (../shared/carvana/train.zip)"
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def tiny_pair(tmp_path: Path) -> MadePair:
+    """A fresh archive pair of three made-up cars, 48 photos at 64×96, in `tmp_path/tiny`."""
+    return make_archive_pair(tmp_path / "tiny")

@@ -2,5 +2,5 @@
 
 import os
 
-# albumentations looks for a newer version of itself when it is imported; the course never phones home.
+# albumentations looks for a newer version of itself on import; the course never phones home.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

@@ -1,0 +1,1 @@
+"""Tools that maintainers of the course run; learners never need them."""

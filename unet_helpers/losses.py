@@ -1,0 +1,184 @@
+"""What training makes smaller, built in notebook 05: BCE, soft Dice, their sum, and many classes.
+
+Every loss takes logits (B, C, H, W) of any float type and a mask (B, H, W) of class indices, and
+returns one float32 number: the sums run over many thousand pixels, more than bfloat16 (8 bits of
+precision) can add up, so the logits become float32 first, under autocast too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch.nn import functional as F
+
+from unet_helpers.environment import CourseError
+
+__all__ = [
+    "bce_dice_loss",
+    "bce_loss",
+    "check_classes",
+    "check_pair",
+    "cross_entropy_dice_loss",
+    "dice_loss",
+    "finite_number",
+    "make_loss",
+    "soft_dice",
+]
+
+
+def bce_loss(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy, mean over all pixels, in nats: 0 at best, log 2 for a coin toss.
+
+    Logits (B, 1, H, W), mask (B, H, W) of 0 and 1; CourseError for anything else (see check_pair).
+    """
+    check_pair(logits, mask, binary=True)
+    target = mask.unsqueeze(1).float()  # (B, 1, H, W)
+    return F.binary_cross_entropy_with_logits(logits.float(), target)
+
+
+def soft_dice(probability: torch.Tensor, target: torch.Tensor, smooth: float = 1.0) -> torch.Tensor:
+    """Dice of probabilities against 0-or-1 targets, both (B, C, H, W), as (B, C) in 0 to 1.
+
+    `smooth` counts as that many pixels of agreement, so that an empty mask met by an empty
+    prediction scores 1 and not 0/0. After Milletari et al., "V-Net" (2016), section 3, with plain
+    sums in the denominator in place of squares.
+    """
+    overlap = (probability * target).sum(dim=(2, 3))  # (B, C)
+    total = (probability + target).sum(dim=(2, 3))  # (B, C)
+    return (2 * overlap + smooth) / (total + smooth)
+
+
+def dice_loss(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """1 - soft Dice, taken per image and then averaged, so a small car weighs as much as a big one.
+
+    Logits (B, 1, H, W), mask (B, H, W) of 0 and 1, result in 0 to 1; CourseError as in bce_loss.
+    """
+    check_pair(logits, mask, binary=True)
+    probability = torch.sigmoid(logits.float())  # (B, 1, H, W)
+    target = mask.unsqueeze(1).float()  # (B, 1, H, W)
+    return 1 - soft_dice(probability, target).mean()
+
+
+def bce_dice_loss(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """BCE + Dice loss: BCE steers every pixel from the first step on, Dice counts what we score.
+
+    Shapes and errors as in bce_loss.
+    """
+    return bce_loss(logits, mask) + dice_loss(logits, mask)
+
+
+def cross_entropy_dice_loss(
+    logits: torch.Tensor, mask: torch.Tensor, ignore_index: int | None = None
+) -> torch.Tensor:
+    """Cross-entropy + Dice loss for many classes, the Dice per image and class, then averaged.
+
+    Logits (B, C, H, W) with C of 2 or more, mask (B, H, W) of class indices 0 … C-1; CourseError
+    for anything else. Pixels whose mask is `ignore_index` count in neither part; a batch of only
+    such pixels costs 0. Classes are never pooled: pooled Dice is pixel accuracy by another name.
+    """
+    check_pair(logits, mask, binary=False, ignore_index=ignore_index)
+    logits, target = logits.float(), mask.long()
+    ignored = -100 if ignore_index is None else ignore_index  # -100: in no mask
+    valid = target != ignored  # (B, H, W)
+    cross_entropy = F.cross_entropy(logits, target, ignore_index=ignored, reduction="sum")
+    cross_entropy = cross_entropy / valid.sum().clamp(min=1)
+
+    valid = valid.unsqueeze(1)  # (B, 1, H, W)
+    classes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)
+    one_hot = ((target.unsqueeze(1) == classes) & valid).float()  # (B, C, H, W)
+    probability = logits.softmax(dim=1) * valid  # (B, C, H, W)
+    return cross_entropy + 1 - soft_dice(probability, one_hot).mean()
+
+
+LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "bce_dice": bce_dice_loss,
+    "bce": bce_loss,
+    "dice": dice_loss,
+    "ce_dice": cross_entropy_dice_loss,
+}
+
+
+def make_loss(name: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Look up a loss, called as loss(logits, mask), by its name in a config.
+
+    Names: "bce_dice", "bce", "dice" (one output channel), "ce_dice" (many classes); CourseError
+    for any other.
+    """
+    if name not in LOSSES:
+        expected = ", ".join(LOSSES)
+        raise CourseError("loss", expected=expected, found=repr(name), mend="choose one of these")
+    return LOSSES[name]
+
+
+def check_pair(
+    logits: torch.Tensor, mask: torch.Tensor, *, binary: bool, ignore_index: int | None = None
+) -> None:
+    """Raise CourseError unless logits and mask fit each other in shape, type and class indices.
+
+    Class indices are read only where the mask lies on the CPU. Reading a value back from a GPU
+    would make the CPU wait for the whole forward pass in every step; a training loop calls
+    check_classes on the batch before it sends it there.
+    """
+    channels = logits.shape[1] if logits.ndim == 4 else 0
+    if logits.ndim != 4 or (channels != 1 if binary else channels < 2):
+        raise CourseError(
+            "logits",
+            expected="(B, 1, H, W)" if binary else "(B, C, H, W) with C of 2 or more",
+            found=str(tuple(logits.shape)),
+            mend="for one channel use bce, dice or bce_dice, for many classes ce_dice",
+        )
+    expected = (logits.shape[0], *logits.shape[2:])
+    if tuple(mask.shape) != expected:
+        raise CourseError(
+            "mask",
+            expected=f"(B, H, W) = {expected}, to match logits {tuple(logits.shape)}",
+            found=str(tuple(mask.shape)),
+            mend="drop the mask's channel axis, and resize photo and mask to one size",
+        )
+    if mask.device.type == "cpu":
+        check_classes(mask, max(2, channels), ignore_index)
+
+
+def check_classes(mask: torch.Tensor, num_classes: int, ignore_index: int | None = None) -> None:
+    """Raise CourseError unless every pixel of the mask is a class index 0 … num_classes - 1.
+
+    Pixels equal to `ignore_index` pass. Takes about 0.1 ms for a uint8 mask batch on the CPU; on a
+    GPU it waits for the work queued before it.
+    """
+    if mask.is_floating_point() or mask.is_complex():
+        raise CourseError(
+            "mask",
+            expected="whole class indices, as uint8",
+            found=str(mask.dtype),
+            mend="read masks with read_mask, or convert them with mask.to(torch.uint8)",
+        )
+    inside = mask if ignore_index is None else mask[mask != ignore_index]
+    if inside.numel() == 0:
+        return
+    low, high = (int(value) for value in torch.aminmax(inside))
+    if low < 0 or high >= num_classes:
+        raise CourseError(
+            "mask",
+            expected=f"class indices 0 to {num_classes - 1}",
+            found=f"values from {low} to {high}" if low < high else f"only the value {low}",
+            mend="binarise with mask > 0, or give the model one output channel per class",
+        )
+
+
+def finite_number(loss: torch.Tensor, stems: Sequence[str]) -> float:
+    """The loss of a batch as a Python number.
+
+    Raises CourseError when it is infinite or not a number: with which photos, and what helps.
+    """
+    value = loss.item()
+    if math.isfinite(value):
+        return value
+    raise CourseError(
+        "the training loss",
+        expected="a finite number",
+        found=f"{value} on the batch of {', '.join(map(str, stems))}",
+        mend="try a learning_rate ten times lower, clip_norm=1.0, or precision=fp32 in place of "
+        "fp16; if it stops at the same photos again, look at them and their masks",
+    )

@@ -23,6 +23,7 @@ from albumentations.pytorch import ToTensorV2
 from PIL import Image
 
 from unet_helpers.dataset import CarvanaDataset, Pair, find_pairs, train_transform
+from unet_helpers.environment import CourseError
 from unet_helpers.sources import extract_pair, open_source
 
 HEIGHT, WIDTH = 160, 240
@@ -103,6 +104,13 @@ def _median(rounds: list[dict[str, float]], way: str) -> float:
 def measure(real: Path) -> dict[str, float]:
     """The figures: full-resolution pairs under plain names, the 512×512 pairs with "small_"."""
     torch.set_num_threads(1)
+    if not (real / "fullres" / "train").is_dir():
+        raise CourseError(
+            real,
+            expected="a folder with fullres/train and fullres/train_masks (1918×1280)",
+            found="none",
+            mend="give the folder of real photos: --real DIR",
+        )
     with tempfile.TemporaryDirectory() as folder:
         full, small = Path(folder) / "full", Path(folder) / "small"
         for kind in ("train", "train_masks"):

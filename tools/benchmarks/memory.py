@@ -67,12 +67,11 @@ def train_once(unpacked: Path, work: Path, cars: int | None) -> dict[str, float]
         height=HEIGHT, width=WIDTH, features=FEATURES, batch_size=BATCH, epochs=1, device="cpu"
     )
     folders = (unpacked / "train", unpacked / "train_masks")
-    train = CarvanaDataset(
-        *folders, train_transform(HEIGHT, WIDTH), cache_dir=work / "cache", cars=cars
-    )
+    options = {"cache_dir": work / "cache", "progress": False}
+    train = CarvanaDataset(*folders, train_transform(HEIGHT, WIDTH), cars=cars, **options)
     val = CarvanaDataset(*folders, eval_transform(HEIGHT, WIDTH), stems=train.stems[:VAL_IMAGES])
     loaders = make_loader(train, BATCH, shuffle=True), make_loader(val, BATCH)
-    fit(model_from_config(config), *loaders, config, work / "run")
+    fit(model_from_config(config), *loaders, config, work / "run", progress=False)
     cached = sum(path.stat().st_size for path in (work / "cache").glob("*.npy"))
     return {"peak_mb": peak_mb(), "pairs": len(train), "cache_mb": cached / 1e6}
 

@@ -1,0 +1,297 @@
+"""The command line: check, prepare, train, evaluate, predict.
+
+Every command imports what it needs inside its function, so that `check` answers when torch or
+another package cannot be imported, and `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .environment import CourseError, data_dir, pick_device, pick_precision, runs_dir
+
+if TYPE_CHECKING:
+    from .split import Prepared
+
+PROGRAM = "python -m unet_helpers"
+PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 1 (`check` found something), 2 (bad input), 130.
+
+    argv: the words after `python -m unet_helpers`; None takes them from the process. Arguments
+    that cannot be parsed end in SystemExit with code 2, as argparse does it.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    options = parse(words)
+    try:
+        return options.run(options)
+    except CourseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a full disk, no permission: whatever no module has foreseen
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if options.command == "train" and not options.resume:
+            words.append("--resume")
+        print(f"Stopped. To go on: {PROGRAM} {shlex.join(words)}", file=sys.stderr)
+        return 130
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """The options of one command line."""
+    parser = build_parser()
+    options, rest = parser.parse_known_args(words)
+    # argparse closes a list of words at the first option; here they may stand around options.
+    unknown = [word for word in rest if word.startswith("-") or options.many is None]
+    if unknown:
+        parser.error(f"unknown argument: {' '.join(unknown)} (see {options.command} --help)")
+    if rest:
+        getattr(options, options.many).extend(rest)
+    return options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all five commands."""
+    parser = argparse.ArgumentParser(PROGRAM, description="U-Net from Scratch", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name, run, text, many=None):
+        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        added.set_defaults(run=run, many=many)
+        return added
+
+    add = command("check", check, "Is this machine ready, and if not, what mends it").add_argument
+    text = "studio, kaggle or a folder (default: $UNET_COURSE_DATA, else studio)"
+    add("--source", help=text, default=os.environ.get("UNET_COURSE_DATA") or "studio")
+
+    add = command("prepare", prepare, "Unpack a source and split it by car").add_argument
+    add("source", metavar="SOURCE", help="studio, kaggle, or a folder with an archive pair")
+    add("--to", metavar="DIR", type=Path, required=True, help="the prepared folder to make")
+    add("--val-cars", metavar="N", type=int, help="cars for validation (default: an eighth)")
+    add("--test-cars", metavar="N", type=int, help="cars for the test (default: an eighth)")
+    add("--seed", metavar="S", type=int, default=42, help="decides which cars (default: 42)")
+
+    add = command("train", train, "Train a U-Net", many="settings").add_argument
+    add("config", metavar="CONFIG", type=Path, help="a YAML file, such as configs/studio.yaml")
+    add("settings", metavar="key=value", nargs="*", help="change a setting of the file")
+    add("--data", metavar="DIR", type=Path, help="prepared folder (default: data/prepared/NAME)")
+    add("--out", metavar="DIR", type=Path, help="folder of the run (default: runs/NAME)")
+    add("--resume", action="store_true", help="go on where the run in this folder stopped")
+
+    add = command("evaluate", evaluate, "Measure a trained model on a split").add_argument
+    add("checkpoint", metavar="CHECKPOINT", type=Path, help="best.pt or last.pt of a run")
+    add("--data", metavar="DIR", type=Path, required=True, help="prepared folder")
+    add("--split", choices=("train", "val", "test"), default="test", help="(default: test)")
+    add("--json", action="store_true", help="print one JSON object and nothing else")
+
+    add = command("predict", predict, "Cut the car out of photos", many="photos").add_argument
+    add("checkpoint", metavar="CHECKPOINT", type=Path, help="best.pt or last.pt of a run")
+    add("photos", metavar="PHOTO", nargs="+", help="photos of any size, or folders of photos")
+    add("--to", metavar="DIR", type=Path, required=True, help="where the pictures go: for each "
+        "photo NAME_mask.png (one channel, 255 is car, 0 is not) and NAME_cutout.png (RGB and "
+        "alpha), and with --background NAME_on_background.png")  # fmt: skip
+    add("--background", metavar="IMAGE", type=Path, help="a picture to put the car on")
+    add("--largest-component", action="store_true", help="keep only the largest connected piece")
+    return parser
+
+
+def check(options: argparse.Namespace) -> int:
+    from .health import print_checks, run_checks
+
+    return 0 if print_checks(run_checks(options.source)) else 1
+
+
+def prepare(options: argparse.Namespace) -> int:
+    from . import sources, split
+
+    pair = sources.open_source(options.source)
+    print(f"{pair.name}: {sources.verify_pair(pair)}")
+    prepared = split.prepare(
+        pair,
+        options.to,
+        val_cars=options.val_cars,
+        test_cars=options.test_cars,
+        seed=options.seed,
+    )
+    print(prepared.summary())
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    from .config import load_config
+
+    if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
+        raise CourseError(
+            "train",
+            expected="one process",
+            found=f"{os.environ['WORLD_SIZE']} of them, started by torchrun",
+            mend="start it without torchrun; training on several devices is not built yet",
+        )
+    config = load_config(options.config, options.settings)
+    # The data belongs to the file: another name=… on the command line names another run only.
+    name = load_config(options.config).name
+    prepared = _open_prepared(options.data or data_dir() / "prepared" / name, name)
+    device = pick_device(config.device)
+    precision = pick_precision(device, config.precision)
+
+    from .checkpoint import load_model, model_from_config
+    from .environment import seed_everything
+    from .inference import save_predictions_as_imgs
+    from .training import fit, loaders_from_config
+
+    out = options.out or runs_dir() / config.name
+    print(prepared.summary())
+    print(f"{config.name}: {config.height}×{config.width}, {device.type}, {precision.name}, {out}")
+    seed_everything(config.seed)
+    train_loader, val_loader = loaders_from_config(config, prepared, device=device)
+    model = model_from_config(config)
+    with _explained_memory(config.batch_size):
+        rows = fit(
+            model, train_loader, val_loader, config, out, resume=options.resume, device=device
+        )
+    best = max(rows, key=lambda row: row["dice_mean"])
+    model, _ = load_model(out / "best.pt", device)
+    save_predictions_as_imgs(itertools.islice(val_loader, 1), model, out / "saved_images", device)
+    print(
+        f"best validation Dice {best['dice_mean']:.4f} ({config.height}×{config.width}, "
+        f"{prepared.count('val')} images) in epoch {best['epoch']}: {out / 'best.pt'}"
+    )
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    from . import training
+    from .checkpoint import load_model
+
+    prepared = _open_prepared(options.data)
+    model, config = load_model(options.checkpoint)
+    scores = training.evaluate(model, prepared, options.split, config, pick_device())
+    facts = {
+        "dice_mean": scores.dice_mean,
+        "dice_p10": scores.dice_p10,
+        "iou_mean": scores.iou_mean,
+        "accuracy": scores.accuracy,
+        "images": scores.images,
+        "height": config.height,
+        "width": config.width,
+        "split": options.split,
+        "checkpoint": str(options.checkpoint),
+    }
+    if options.json:
+        print(json.dumps(facts))
+    else:
+        print(
+            f"{options.split} Dice {scores.dice_mean:.4f} ({config.height}×{config.width}, "
+            f"{scores.images} images), tenth percentile {scores.dice_p10:.4f}, "
+            f"IoU {scores.iou_mean:.4f}, accuracy {scores.accuracy:.4f}"
+        )
+    return 0
+
+
+def predict(options: argparse.Namespace) -> int:
+    photos = _find_photos(options.photos)
+
+    import numpy as np
+
+    from .checkpoint import load_model
+    from .dataset import read_photo
+    from .inference import (
+        cut_out,
+        keep_largest_component,
+        predict_probability,
+        replace_background,
+        save_png,
+    )
+
+    model, config = load_model(options.checkpoint, pick_device())
+    background = read_photo(options.background) if options.background else None
+    for path in photos:
+        photo = read_photo(path)  # (H, W, 3)
+        probability = predict_probability(model, photo, (config.height, config.width))  # (H, W)
+        mask = (probability > 0.5).astype(np.uint8)
+        if options.largest_component:
+            mask = keep_largest_component(mask)
+        cut = cut_out(photo, probability, largest_component=options.largest_component)
+        start = options.to / path.stem
+        save_png(mask * 255, start.with_name(f"{path.stem}_mask.png"))
+        save_png(cut, start.with_name(f"{path.stem}_cutout.png"))
+        if background is not None:
+            picture = replace_background(photo, cut[..., 3], background)
+            save_png(picture, start.with_name(f"{path.stem}_on_background.png"))
+        print(f"{path.name}: {photo.shape[0]}×{photo.shape[1]}, {mask.mean():.1%} car")
+    print(f"{len(photos)} photos done, see {options.to}")
+    return 0
+
+
+def _open_prepared(folder: Path, name: str = "") -> Prepared:
+    """A prepared folder; the error for a missing one gives the command that makes it."""
+    if not (folder / "split.csv").is_file():
+        source = {"studio": "studio", "carvana": "kaggle"}.get(name, "SOURCE")
+        raise CourseError(
+            folder,
+            expected="a prepared folder with a split.csv",
+            found="no split.csv" if folder.is_dir() else "no such folder",
+            mend=f"{PROGRAM} prepare {source} --to {shlex.quote(str(folder))}   (a source is "
+            "studio, kaggle, or a folder with train.zip and train_masks.zip)",
+        )
+    from .split import load_prepared
+
+    return load_prepared(folder)
+
+
+def _find_photos(words: Sequence[str]) -> list[Path]:
+    """The photos to predict, folders opened; all are checked before the first one is predicted."""
+    photos: list[Path] = []
+    for path in map(Path, words):
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTO_ENDINGS)
+        if not inside or not path.exists():
+            raise CourseError(
+                path,
+                expected="a photo, or a folder of photos",
+                found="a folder without photos" if path.is_dir() else "no such file",
+                mend="check the path",
+            )
+        photos += inside
+    stems: dict[str, Path] = {}
+    for path in photos:
+        first = stems.setdefault(path.stem, path)
+        if first.resolve() != path.resolve():
+            raise CourseError(
+                path,
+                expected="photos of different names",
+                found=f"the same name as {first}, so their masks would overwrite each other",
+                mend="predict them in two calls with different --to folders",
+            )
+    return list(stems.values())
+
+
+@contextmanager
+def _explained_memory(batch_size: int) -> Iterator[None]:
+    """Turn the GPU's out-of-memory error into one that says what to change."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise CourseError(
+            "GPU memory",
+            expected=f"room for a batch of {batch_size}",
+            found=str(error).splitlines()[0],
+            mend=f"add batch_size={max(1, batch_size // 2)}, or a smaller height and width; "
+            "close other programs that use the GPU",
+        ) from error

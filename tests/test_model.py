@@ -128,21 +128,21 @@ def by_hand(weights: dict[str, torch.Tensor], x: torch.Tensor, levels: int = 4) 
 
     kept = []
     for level in range(levels):
-        x = block(f"downs.{level}", x)
+        x = block(f"encoder.downs.{level}", x)
         kept.append(x)
         # Every 2×2 window, the last ones cut off by the edge: fill up with minus infinity.
         height, width = x.shape[-2:]
         x = F.pad(x, (0, width % 2, 0, height % 2), value=float("-inf"))
         x = x.unfold(2, 2, 2).unfold(3, 2, 2).amax(dim=(-1, -2))
-    x = block("bottleneck", x)
+    x = block("encoder.bottleneck", x)
     for level in range(levels):
-        kernel, bias = weights[f"ups.{level}.weight"], weights[f"ups.{level}.bias"]
+        kernel, bias = weights[f"decoder.ups.{level}.weight"], weights[f"decoder.ups.{level}.bias"]
         # Stride and kernel are both 2, so each pixel becomes a 2×2 patch of its own.
         x = torch.einsum("bihw,iopq->bohpwq", x, kernel).flatten(4, 5).flatten(2, 3)
         x = x + bias.view(-1, 1, 1)
         skip = kept.pop()
         rows, columns = skip.shape[-2:]
-        x = block(f"merges.{level}", torch.cat([skip, x[:, :, :rows, :columns]], dim=1))
+        x = block(f"decoder.merges.{level}", torch.cat([skip, x[:, :, :rows, :columns]], dim=1))
     weight, bias = weights["final_conv.weight"], weights["final_conv.bias"]
     return torch.einsum("bihw,oi->bohw", x, weight[:, :, 0, 0]) + bias.view(-1, 1, 1)
 
@@ -171,7 +171,8 @@ def test_bilinear_up_sampling_equals_interpolating_first():
 @pytest.mark.parametrize("skips", [True, False])
 def test_skips_carry_the_photo_past_the_bottleneck(skips):
     model = small(skips=skips)
-    model.bottleneck.register_forward_hook(lambda module, args, output: torch.zeros_like(output))
+    bottleneck = model.encoder.bottleneck
+    bottleneck.register_forward_hook(lambda module, args, output: torch.zeros_like(output))
     first, second = model(photo(32, 32)), model(photo(32, 32) * -2 + 1)
     assert torch.equal(first, second) == (not skips)
 
@@ -185,7 +186,7 @@ def test_the_last_corner_of_an_odd_photo_sees_its_coarse_feature(size):
         output.retain_grad()
         seen["coarse"] = output
 
-    model.bottleneck.register_forward_hook(keep)
+    model.encoder.bottleneck.register_forward_hook(keep)
     model(photo(size, size))[0, 0, -1, -1].backward()
     assert seen["coarse"].shape[-1] == -(-size // 16)
     assert seen["coarse"].grad[0, :, -1, -1].abs().sum() > 0
@@ -225,7 +226,7 @@ def test_channels_last_gives_the_same_logits():
         expected = model(x)
         moved = model.to(memory_format=torch.channels_last)
         found = moved(x.to(memory_format=torch.channels_last))
-    assert moved.downs[0].layers[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert moved.encoder.downs[0].layers[0].weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -267,10 +268,10 @@ def test_names_in_the_state_dict_stay():
         *(f"layers.4.{key}" for key in BATCHNORM),
     ]
     expected = [
-        *(f"downs.{i}.{key}" for i in range(2) for key in block),
-        *(f"ups.{i}.{key}" for i in range(2) for key in ("weight", "bias")),
-        *(f"merges.{i}.{key}" for i in range(2) for key in block),
-        *(f"bottleneck.{key}" for key in block),
+        *(f"encoder.downs.{i}.{key}" for i in range(2) for key in block),
+        *(f"encoder.bottleneck.{key}" for key in block),
+        *(f"decoder.ups.{i}.{key}" for i in range(2) for key in ("weight", "bias")),
+        *(f"decoder.merges.{i}.{key}" for i in range(2) for key in block),
         "final_conv.weight",
         "final_conv.bias",
     ]

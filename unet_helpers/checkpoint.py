@@ -238,17 +238,17 @@ def _check_fit(weights: Mapping, model: nn.Module, path: str | Path) -> None:
 
 def unet_options(weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """The options of the UNET that these weights belong to; empty when they are not a UNET's."""
-    firsts = [f"downs.{level}.layers.0.weight" for level in range(len(weights))]
+    firsts = [f"encoder.downs.{level}.layers.0.weight" for level in range(len(weights))]
     widths = [weights[key].shape[0] for key in firsts if key in weights]
-    merge, last = weights.get("merges.0.layers.0.weight"), weights.get("final_conv.weight")
+    merge, last = weights.get("decoder.merges.0.layers.0.weight"), weights.get("final_conv.weight")
     if not widths or merge is None or last is None:
         return {}
     return {
         "in_channels": weights[firsts[0]].shape[1],
         "out_channels": last.shape[0],
         "features": widths,
-        "norm": "batch" if "downs.0.layers.1.weight" in weights else "none",
-        "up": "transposed" if "ups.0.weight" in weights else "bilinear",
+        "norm": "batch" if "encoder.downs.0.layers.1.weight" in weights else "none",
+        "up": "transposed" if "decoder.ups.0.weight" in weights else "bilinear",
         "skips": merge.shape[1] == 2 * merge.shape[0],
     }
 

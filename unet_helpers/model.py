@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
 from unet_helpers.environment import CourseError
 
-__all__ = ["UNET", "DoubleConv", "count_parameters", "up_sampling"]
+__all__ = [
+    "UNET",
+    "Decoder",
+    "DoubleConv",
+    "Encoder",
+    "check_photo_size",
+    "count_parameters",
+    "up_sampling",
+]
 
 
 class DoubleConv(nn.Module):
@@ -59,6 +69,70 @@ def up_sampling(in_channels: int, out_channels: int, up: str = "transposed") -> 
     raise CourseError("up", expected="'transposed' or 'bilinear'", found=repr(up), mend=mend)
 
 
+def check_photo_size(x: torch.Tensor, levels: int) -> None:
+    """Raise CourseError for a photo (B, C, H, W) with a side below 2 ** levels."""
+    height, width = x.shape[-2:]
+    least = 2**levels
+    if min(height, width) < least:
+        raise CourseError(
+            "the photo given to UNET",
+            expected=f"at least {least}×{least} pixels for {levels} levels",
+            found=f"{height}×{width}",
+            mend="use larger photos or fewer features",
+        )
+
+
+class Encoder(nn.Module):
+    """The way down (the paper's contracting path): a DoubleConv at each level, pooling between.
+
+    Input (B, in_channels, H, W). Output: the bottleneck's map, (B, 2 * features[-1], H/16, W/16)
+    at four levels, sizes rounded up, and the list of what each level keeps for the way up, the
+    largest map first. CourseError for a height or width below 2 ** len(features).
+    """
+
+    def __init__(self, in_channels: int, features: tuple[int, ...], norm: str) -> None:
+        super().__init__()
+        widths = (in_channels, *features)
+        self.downs = nn.ModuleList(DoubleConv(i, o, norm) for i, o in pairwise(widths))
+        self.pool = nn.MaxPool2d(kernel_size=2, ceil_mode=True)
+        self.bottleneck = DoubleConv(features[-1], 2 * features[-1], norm)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        check_photo_size(x, len(self.downs))
+        kept = []
+        for down in self.downs:
+            x = down(x)  # (B, width, H, W)
+            kept.append(x)
+            x = self.pool(x)  # (B, width, H/2, W/2), rounded up
+        return self.bottleneck(x), kept  # (B, 2 * width, H/16, W/16) at four levels
+
+
+class Decoder(nn.Module):
+    """The way up (the paper's expansive path): double the size, join what was kept, DoubleConv.
+
+    Input: both outputs of Encoder. Output (B, features[0], H, W), the size of the photo.
+    """
+
+    def __init__(self, features: tuple[int, ...], norm: str, up: str, skips: bool) -> None:
+        super().__init__()
+        self.skips = skips
+        self.ups, self.merges = nn.ModuleList(), nn.ModuleList()
+        channels = 2 * features[-1]
+        for width in reversed(features):
+            self.ups.append(up_sampling(channels, width, up))
+            self.merges.append(DoubleConv(2 * width if skips else width, width, norm))
+            channels = width
+
+    def forward(self, x: torch.Tensor, kept: list[torch.Tensor]) -> torch.Tensor:
+        for up, merge, skip in zip(self.ups, self.merges, reversed(kept), strict=True):
+            x = up(x)  # (B, width, 2H, 2W)
+            x = x[..., : skip.shape[-2], : skip.shape[-1]]  # one row or column less, if odd
+            if self.skips:
+                x = torch.cat([skip, x], dim=1)  # (B, 2 * width, H, W)
+            x = merge(x)  # (B, width, H, W)
+        return x
+
+
 class UNET(nn.Module):
     """The U-Net: down through DoubleConvs and pooling, up again, joined by skip connections.
 
@@ -91,47 +165,13 @@ class UNET(nn.Module):
         skips: bool = True,
     ) -> None:
         super().__init__()
-        self.skips = skips
-        self.downs = nn.ModuleList()
-        self.ups = nn.ModuleList()
-        self.merges = nn.ModuleList()
-
-        channels = in_channels
-        for width in features:
-            self.downs.append(DoubleConv(channels, width, norm))
-            channels = width
-        self.pool = nn.MaxPool2d(kernel_size=2, ceil_mode=True)
-        self.bottleneck = DoubleConv(channels, 2 * channels, norm)
-        channels = 2 * channels
-        for width in reversed(features):
-            self.ups.append(up_sampling(channels, width, up))
-            self.merges.append(DoubleConv(2 * width if skips else width, width, norm))
-            channels = width
-        self.final_conv = nn.Conv2d(channels, out_channels, kernel_size=1)
+        self.encoder = Encoder(in_channels, features, norm)
+        self.decoder = Decoder(features, norm, up, skips)
+        self.final_conv = nn.Conv2d(features[0], out_channels, kernel_size=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        height, width = x.shape[-2:]
-        least = 2 ** len(self.downs)
-        if min(height, width) < least:
-            raise CourseError(
-                "the photo given to UNET",
-                expected=f"at least {least}×{least} pixels for {len(self.downs)} levels",
-                found=f"{height}×{width}",
-                mend="use larger photos or fewer features",
-            )
-
-        kept = []
-        for down in self.downs:
-            x = down(x)  # (B, width, H, W)
-            kept.append(x)
-            x = self.pool(x)  # (B, width, H/2, W/2), rounded up
-        x = self.bottleneck(x)  # (B, 2 * width, H/16, W/16) at four levels
-        for up, merge, skip in zip(self.ups, self.merges, reversed(kept), strict=True):
-            x = up(x)  # (B, width, 2H, 2W)
-            x = x[..., : skip.shape[-2], : skip.shape[-1]]  # one row or column less, if odd
-            if self.skips:
-                x = torch.cat([skip, x], dim=1)  # (B, 2 * width, H, W)
-            x = merge(x)  # (B, width, H, W)
+        x, kept = self.encoder(x)  # (B, 2 * last, H/16, W/16) at four levels, one map a level
+        x = self.decoder(x, kept)  # (B, first, H, W)
         return self.final_conv(x)  # (B, out_channels, H, W)
 
 

@@ -30,7 +30,7 @@ def main(overrides: list[str]) -> None:
     out = runs_dir() / "shipped"
     train, val = loaders_from_config(config, prepared)
     seed_everything(config.seed)
-    history = fit(model_from_config(config), train, val, config, out)
+    fit(model_from_config(config), train, val, config, out)
     model, _ = load_model(out / "best.pt")
     weights = ROOT / "data" / "weights" / "studio.safetensors"
     save_weights(model, config, weights)
@@ -39,7 +39,6 @@ def main(overrides: list[str]) -> None:
     record = {
         "config": config.model_dump(mode="json"),
         "photos": {split: prepared.count(split) for split in ("train", "val", "test")},
-        "training_seconds": round(sum(row["seconds"] for row in history)),
         "test": {
             "dice_mean": round(scores.dice_mean, 4),
             "dice_p10": round(scores.dice_p10, 4),

@@ -1,0 +1,85 @@
+"""The pack that ships with the course: in the contract's format, and close to the real sizes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tools.studio.measure import mean_mask_dice, read_masks, size_table
+from tools.studio.styles import SHARES
+from tools.studio.writer import Order, car_orders
+from unet_helpers.sources import ArchivePair, verify_pair
+
+PACK = Path(__file__).resolve().parents[2] / "data" / "studio"
+
+
+@pytest.fixture(scope="module")
+def masks() -> dict[int, list[np.ndarray]]:
+    return read_masks(PACK)
+
+
+def test_it_is_an_archive_pair_of_whole_cars():
+    pair = ArchivePair(PACK / "train.zip", PACK / "train_masks.zip", "studio")
+    report = verify_pair(pair, progress=False)
+    assert report.photos == report.masks == report.cars * 16
+    assert report.cars >= 32 and report.width * 2 == report.height * 3
+
+
+def test_it_is_the_pack_that_its_card_orders():
+    order = json.loads((PACK / "pack.json").read_text())
+    rows = list(csv.DictReader(io.StringIO((PACK / "metadata.csv").read_text())))
+    cars = sorted(car_orders(Order(**order)), key=lambda car: car.id)
+    assert [(row["id"], row["style"], row["paint"], int(row["year"])) for row in rows] == [
+        (car.id, car.style, car.paint, car.year) for car in cars
+    ]
+    assert {row["style"] for row in rows} == set(SHARES)
+    with zipfile.ZipFile(PACK / "train.zip") as archive:
+        names = {Path(name).name[:12] for name in archive.namelist()}
+    assert names == {car.id for car in cars}
+
+
+def test_stamps_are_fixed_and_the_pack_is_small():
+    total = 0
+    for path in PACK.rglob("*.zip"):
+        total += path.stat().st_size
+        with zipfile.ZipFile(path) as archive:
+            assert {entry.date_time for entry in archive.infolist()} == {(2020, 1, 1, 0, 0, 0)}
+    assert total <= 32e6
+
+
+def test_parts_add_up_to_the_masks():
+    with (
+        zipfile.ZipFile(PACK / "train_masks.zip") as masks,
+        zipfile.ZipFile(PACK / "train_parts.zip") as parts,
+    ):
+        names = sorted(masks.namelist())
+        assert len(names) == len(parts.namelist())
+        for name in names[::7]:
+            other = name.replace("train_masks", "train_parts").replace("_mask.gif", "_parts.png")
+            index = np.asarray(Image.open(io.BytesIO(masks.read(name))))
+            label = np.asarray(Image.open(io.BytesIO(parts.read(other))))
+            assert set(np.unique(index)) == {0, 1} and label.max() <= 4, name
+            assert ((label > 0) == (index == 1)).all(), name
+
+
+def test_no_two_cars_have_the_same_outline(masks):
+    side = {mask.tobytes() for mask in masks[5]}
+    assert len(side) == len(masks[5])
+
+
+def test_a_constant_mask_does_not_solve_it(masks):
+    assert 0.70 <= mean_mask_dice(masks) <= 0.80
+
+
+@pytest.mark.real
+def test_sizes_are_those_of_the_real_set(masks, real_carvana):
+    ours, real = size_table(masks), size_table(read_masks(real_carvana, every=5))
+    mean = {name: np.mean([t[a][0] for a in t], axis=0) for name, t in (("o", ours), ("r", real))}
+    assert mean["o"] == pytest.approx(mean["r"], rel=0.10)

@@ -1,0 +1,168 @@
+"""From noisy light to a photograph: denoise with the geometry's help, expose, camera noise."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .part import WINDOW
+
+FACTOR = 2  # first-hit rays per pixel and direction
+
+
+def average(image: np.ndarray, factor: int) -> np.ndarray:
+    """Mean over blocks of factor x factor pixels."""
+    high, wide = image.shape[0] // factor, image.shape[1] // factor
+    return image.reshape(high, factor, wide, factor, -1).mean(axis=(1, 3))
+
+
+def smooth_plate(light: np.ndarray, hits: dict[str, np.ndarray]) -> np.ndarray:
+    """The empty room without render noise (H, W, 3); hits are FACTOR times finer than light.
+
+    Light is divided by the surface's colour, smoothed within each surface, multiplied again.
+    """
+    index, albedo = hits["index"], np.maximum(hits["albedo"], 0.02)
+    ratio = np.minimum(light, 3.0) / average(albedo, FACTOR)
+    smooth = np.zeros_like(albedo)
+    sigma = light.shape[1] / 42
+    for k in np.unique(index):
+        inside = (index == k).astype(np.float32)
+        pure = average(inside[..., None], FACTOR)
+        pure = np.where(pure > 0.99, 1.0, 0.02 * pure).astype(np.float32)
+        weight = cv2.GaussianBlur(pure, (0, 0), sigma) + 1e-9
+        blurred = cv2.GaussianBlur((ratio * pure).astype(np.float32), (0, 0), sigma)
+        blurred /= weight[..., None]
+        fine = cv2.resize(blurred, inside.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        smooth = np.where(inside[..., None] > 0, fine, smooth)
+    return average(smooth * albedo, FACTOR).astype(np.float32)
+
+
+def compose(
+    plate: np.ndarray,
+    light: np.ndarray,
+    hits: dict,
+    coverage: np.ndarray,
+    crop: tuple[int, int, int, int],
+) -> np.ndarray:
+    """Put the car, its shadow and its reflection on the plate (H, W, 3), linear light.
+
+    light, hits (at FACTOR times the size) and coverage belong to the crop of the picture.
+    """
+    left, top, wide, high = crop
+    room = plate[top : top + high, left : left + wide]
+    floor = average(hits["floor"].astype(np.float32)[..., None], FACTOR)[..., 0] * (coverage == 0)
+    shadow = _shadow(np.minimum(light, 4.0) / np.maximum(room, 0.01), floor, wide)
+    fade = _fade(high, wide, crop, plate.shape)
+    on_floor = _spread(floor > 0, hits, coverage)
+    shadow = 1 + (shadow - 1) * (fade * on_floor)[..., None]
+    behind = room * shadow
+    car = _denoise(light, hits, coverage)
+    out = plate.copy()
+    alpha = coverage[..., None]
+    out[top : top + high, left : left + wide] = behind * (1 - alpha) + car * alpha
+    return out
+
+
+def _shadow(ratio: np.ndarray, floor: np.ndarray, wide: int) -> np.ndarray:
+    """How much darker or lighter the car makes the floor, smoothed over floor pixels only."""
+    ratio = np.clip(ratio, 0, 2.5)
+    fine, coarse = 1.8, 5.5
+    result = []
+    for sigma in (fine, coarse):
+        weight = cv2.GaussianBlur(floor.astype(np.float32), (0, 0), sigma)
+        total = cv2.GaussianBlur((ratio * floor[..., None]).astype(np.float32), (0, 0), sigma)
+        result.append(total / np.maximum(weight, 1e-4)[..., None])
+    near, far = result
+    # Dark contact shadow keeps its edge; the bright, far floor is smoothed more.
+    blend = np.clip((far.mean(-1, keepdims=True) - 0.55) / 0.3, 0, 1)
+    return np.where(floor[..., None] + (far > 0) > 0, near * (1 - blend) + far * blend, 1.0)
+
+
+def _fade(high: int, wide: int, crop, shape) -> np.ndarray:
+    """0 at a crop's border inside the picture, 1 further in: no seam on the floor."""
+    left, top, _, _ = crop
+    reach = 0.05 * shape[1]
+    x, y = np.arange(wide) + 0.5, np.arange(high) + 0.5
+    gap_x = np.minimum(
+        x + (1e9 if left == 0 else 0), wide - x + (1e9 if left + wide == shape[1] else 0)
+    )
+    gap_y = high - y + (1e9 if top + high == shape[0] else 0)
+    return np.clip(gap_x / reach, 0, 1)[None] * np.clip(gap_y / reach, 0, 1)[:, None]
+
+
+def _spread(floor: np.ndarray, hits: dict, coverage: np.ndarray) -> np.ndarray:
+    """Floor pixels, grown by one into the mixed pixels at the car's edge."""
+    grown = cv2.dilate(floor.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return np.where(coverage > 0, grown, floor).astype(np.float32)
+
+
+def _denoise(light: np.ndarray, hits: dict, coverage: np.ndarray) -> np.ndarray:
+    """Edge-avoiding à-trous filter of the car's pixels, guided by normal, albedo and label.
+
+    Three passes with steps of 1, 2 and 4 pixels (Dammertz et al. 2010, section 3), in log light.
+    """
+    window = average((hits["label"] == WINDOW).astype(np.float32)[..., None], FACTOR)
+    guide = np.concatenate(
+        [average(hits["normal"], FACTOR) / 0.14, average(hits["albedo"], FACTOR) / 0.09,
+         window / 0.25], axis=-1,
+    ).astype(np.float32)  # fmt: skip
+    inside = (coverage > 0.99).astype(np.float32)
+    light = np.log1p(np.clip(light, 0, 6) * 4).astype(np.float32)
+    # Light through glass is the noisiest: there, brightness says least about what belongs together.
+    spread = np.where(window[..., 0] > 0.5, 2.4, 0.8).astype(np.float32)
+    for step in (1, 2, 4):
+        light, inside = _pass(light, guide, inside, spread / step, step)
+    return np.expm1(light) / 4
+
+
+def _pass(light, guide, inside, spread, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """One pass; pixels at the car's edge take the colour of the car's inner pixels near them."""
+    guess = cv2.GaussianBlur(light, (0, 0), 1.2)
+    stacked = np.concatenate([light, guide, guess, inside[..., None]], axis=-1)
+    reach = 2 * step
+    padded = np.pad(stacked, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    high, wide = inside.shape
+    total, weights = np.zeros_like(light), np.full(inside.shape, 1e-6, np.float32)
+    kernel = (1 / 16, 1 / 4, 3 / 8, 1 / 4, 1 / 16)
+    end = 3 + guide.shape[-1]
+    for row, ky in enumerate(kernel):
+        for column, kx in enumerate(kernel):
+            near = padded[row * step : row * step + high, column * step : column * step + wide]
+            far = ((near[..., 3:end] - guide) ** 2).sum(-1)
+            bright = ((near[..., end : end + 3] - guess) ** 2).sum(-1) / spread
+            far = np.where(inside > 0, far + bright, 0.1 * far)
+            weight = ky * kx * np.exp(-far) * near[..., -1]
+            total += near[..., :3] * weight[..., None]
+            weights += weight
+    found = weights > 1e-4
+    smooth = np.where(found[..., None], total / weights[..., None], light)
+    return smooth, np.maximum(inside, (found & (inside > 0)).astype(np.float32))
+
+
+def develop(light: np.ndarray, rng: np.random.Generator, look: dict) -> np.ndarray:
+    """Linear light (H, W, 3) to an 8-bit photo: exposure, tone, blur, sensor noise.
+
+    look holds the session's exposure, balance (3,), blur in pixels of a 384-pixel-wide picture,
+    and noise in grey levels.
+    """
+    image = light * look["exposure"] * np.asarray(look["balance"])
+    image = np.where(image > 0.75, 0.75 + 0.25 * np.tanh((image - 0.75) / 0.25), image)
+    image = np.clip(image, 0, 1)
+    sigma = look["blur"] * light.shape[1] / 384
+    image = cv2.GaussianBlur(image.astype(np.float32), (0, 0), max(sigma, 0.3))
+    image = np.where(image < 0.0031308, image * 12.92, 1.055 * image ** (1 / 2.4) - 0.055)
+    grain = rng.standard_normal(image.shape[:2])[..., None] * 0.8
+    grain = grain + rng.standard_normal(image.shape) * 0.5
+    image = image * 255 + cv2.GaussianBlur(grain, (0, 0), 0.5) * 1.6 * look["noise"]
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def draw_look(rng: np.random.Generator) -> dict:
+    """One session's exposure, white balance, blur and noise."""
+    warm = float(rng.normal(0.004, 0.014))
+    return {
+        "exposure": float(np.exp(rng.normal(0.27, 0.06))),
+        "balance": [1 + warm, 1.0, 1 - warm],
+        "blur": float(rng.uniform(0.35, 0.55)),
+        "noise": float(rng.uniform(0.6, 1.8)),
+    }

@@ -1,0 +1,79 @@
+"""Wheels: tyre, rim with cut-out spokes, brake disc, and the dark liner of the wheel arch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .geometry import MIRROR_Y, Mesh, cut, disc, lathe, loft, merge
+from .styles import CarSpec
+
+
+def tyre(spec: CarSpec) -> Mesh:
+    """Tyre about the y axis, outer side towards +y, middle of the tread at y = 0."""
+    r, rim, w = spec.wheel_radius, spec.wheel_radius * spec.rim_share, spec.tyre_width / 2
+    profile = [
+        (rim * 0.98, w * 0.86), (rim * 1.03, w * 0.97), ((rim + r) / 2, w * 1.04),
+        (r * 0.955, w * 0.93), (r * 0.99, w * 0.78), (r, w * 0.5), (r, -w * 0.5),
+        (r * 0.99, -w * 0.78), (r * 0.955, -w * 0.93), ((rim + r) / 2, -w * 1.04), (rim, -w),
+    ]  # fmt: skip
+    return lathe(np.array(profile), 72)
+
+
+def rim(spec: CarSpec) -> tuple[Mesh, Mesh]:
+    """(rim with its spokes, dark parts behind it), outer side towards +y."""
+    d = spec.details
+    r, w = spec.wheel_radius * spec.rim_share, spec.tyre_width / 2
+    edge = lathe(
+        np.array([(r * 0.90, w * 0.45), (r * 0.915, w * 0.86), (r * 0.95, w * 0.95), (r, w * 0.9)]),
+        72,
+    )
+    radii = np.linspace(0.0, 1.0, 12)
+    dish = 0.70 + 0.12 * np.sin(radii * np.pi) - 0.10 * (radii < 0.2)
+    angle = np.linspace(0, 2 * np.pi, 120, endpoint=False)
+    rr = radii[:, None] * r * 0.93
+    points = np.stack(
+        [rr * np.cos(angle), np.repeat((dish * w)[:, None], 120, 1), rr * np.sin(angle)], -1
+    )
+    face = loft(points, closed=True)
+    x, _, z = face.vertices.T
+    openings = _openings(np.hypot(x, z) / r, np.arctan2(z, x), r, d)
+    _, spokes = cut(face, openings)
+    barrel = lathe(np.array([(r * 0.9, w * 0.86), (r * 0.88, -w)]), 48)
+    dark = merge([disc([0, w * 0.05, 0], r * 0.93), barrel])
+    return merge([edge, spokes]), dark
+
+
+def brake(spec: CarSpec) -> Mesh:
+    """Brake disc behind the spokes."""
+    r, w = spec.wheel_radius * spec.rim_share, spec.tyre_width / 2
+    return disc([0, w * 0.25, 0], r * 0.68)
+
+
+def _openings(radius: np.ndarray, angle: np.ndarray, r: float, d: dict) -> np.ndarray:
+    """Negative where the rim's face is open; radius as a share of the rim's."""
+    kind = d["rim_style"]
+    count = {"straight": 5 + int(d["spokes"] * 3), "double": 5, "mesh": 14, "cap": 9}[kind]
+    width = {"straight": 0.085, "double": 0.05, "mesh": 0.03, "cap": 0.14}[kind]
+    width *= 0.8 + 0.5 * d["spoke_width"]
+    turned = angle + (d["spoke_twist"] - 0.5) * 0.5 * radius
+    phase = np.mod(turned * count / (2 * np.pi), 1.0) - 0.5
+    across = np.abs(phase) * 2 * np.pi / count * radius  # distance from a spoke's axis
+    if kind == "double":
+        across = np.abs(across - 0.075 * (0.6 + 0.6 * radius))
+    bounds = np.maximum(radius - 0.86, (0.26 if kind != "cap" else 0.55) - radius)
+    return np.maximum(width * (0.85 + 0.3 * (1 - radius)) - across, bounds) * r
+
+
+def arch_liner(spec: CarSpec, arch: float, half_width: float) -> Mesh:
+    """Dark tunnel above a wheel at the origin of its axle, towards +y."""
+    angle = np.linspace(-0.25 * np.pi, 1.25 * np.pi, 40)
+    ring = np.stack([np.cos(angle) * arch, np.zeros(40), np.sin(angle) * arch], -1)
+    inner, outer = ring.copy(), ring.copy()
+    inner[:, 1], outer[:, 1] = half_width - 0.36, half_width - 0.035
+    middle = ring * 0.02 + np.array([0, half_width - 0.36, 0])
+    return loft(np.stack([middle, inner, outer]))
+
+
+def place(mesh: Mesh, x: float, y: float, z: float, left: bool) -> Mesh:
+    """Put a wheel part made for the left side at an axle, mirrored for the right side."""
+    return (mesh if left else mesh.turned(MIRROR_Y)).moved([x, y if left else -y, z])

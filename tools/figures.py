@@ -38,7 +38,7 @@ def hero() -> bytes:
     model, config = load_model(ROOT / "data" / "weights" / "studio.safetensors")
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(open_source("studio"), Path(folder), progress=False)
-        stem = f"{prepared.cars('test')[0]}_{ANGLE:02d}"
+        stem = f"{prepared.cars('test')[1]}_{ANGLE:02d}"
         photo = read_photo(prepared.images("test") / f"{stem}.jpg")
         mask = read_mask(prepared.masks("test") / f"{stem}_mask.gif")
     size = (config.height, config.width)

@@ -84,8 +84,10 @@ def test_this_machine_has_the_packages_of_pyproject():
 
 
 def test_floors_come_from_the_metadata_where_there_is_no_checkout(monkeypatch, tmp_path):
-    with pytest.raises(CourseError, match="complete copy"):
-        health.read_needs(tmp_path)
+    with monkeypatch.context() as nothing_installed:
+        nothing_installed.setattr(sys, "path", [str(tmp_path)])
+        with pytest.raises(CourseError, match="complete copy"):
+            health.read_needs(tmp_path)
     folder = tmp_path / "unet_from_scratch-0.1.0.dist-info"
     folder.mkdir()
     lines = "Metadata-Version: 2.1\nName: unet-from-scratch\nVersion: 0.1.0\n"

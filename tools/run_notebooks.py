@@ -79,6 +79,9 @@ def course_environment(data: str, quick: bool = False, full: bool = False) -> di
     """
     environment = {**os.environ, "UNET_COURSE_DATA": data_setting(data)}
     environment["JUPYTER_PREFER_ENV_PATH"] = "1"
+    # Threads that wait for each other by spinning take the very cores that the others need: with
+    # one other busy process on two cores a training step took six times as long.
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if quick:
         environment["UNET_COURSE_QUICK"] = "1"
     if full:

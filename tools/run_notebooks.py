@@ -265,7 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
     except NotebookFailed as stopped:
         failure = stopped
     except KeyboardInterrupt:
-        failure = NotebookFailed("stopped from outside (Ctrl-C or a signal); what the table lists is whole")
+        failure = NotebookFailed("stopped from outside (Ctrl-C or a signal)")
     print_table(results)
     if failure is not None:
         print(f"error: {failure}", file=sys.stderr)

@@ -8,9 +8,10 @@ features 64 to 512, batches in the default memory layout.
 
 from __future__ import annotations
 
+import itertools
+import statistics
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ import torch
 from unet_helpers.checkpoint import model_from_config
 from unet_helpers.config import TrainConfig
 from unet_helpers.dataset import set_epoch
-from unet_helpers.environment import Precision, pick_precision, seed_everything
+from unet_helpers.environment import pick_precision, seed_everything
 from unet_helpers.loaders import loaders_from_config, until
 from unet_helpers.losses import make_loss
 from unet_helpers.sources import open_source
@@ -52,19 +53,13 @@ def seconds_per_step(config: TrainConfig, loader, steps: int = 6) -> float:
     model = model_from_config(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     loss_fn, times = make_loss(config.loss), []
-    for images, masks, _ in first(loader, steps):
+    for images, masks, _ in itertools.islice(loader, steps):
         start = time.perf_counter()
         optimizer.zero_grad()
         loss_fn(model(images), masks).backward()
         optimizer.step()
         times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
-
-
-def first(loader, batches: int) -> Iterator:
-    """The first few batches of a loader."""
-    for _, batch in zip(range(batches), loader, strict=False):
-        yield batch
+    return statistics.median(times)
 
 
 def run_course(prepared: Prepared, seconds: float, out: Path) -> list[dict]:
@@ -78,17 +73,17 @@ def run_course(prepared: Prepared, seconds: float, out: Path) -> list[dict]:
     return fit(model_from_config(config), train, val, config, out, max_seconds=left)
 
 
-def run_tutorial(config: TrainConfig, prepared: Prepared, seconds: float) -> tuple[float, float]:
-    """The tutorial's recipe for so many seconds; returns the seconds and the Dice at the end."""
+def run_tutorial(config: TrainConfig, prepared: Prepared, seconds: float) -> float:
+    """The tutorial's recipe for so many seconds; returns the Dice at the end."""
     seed_everything(config.seed)
     train, val = loaders_from_config(config, prepared, train_cars=TRAIN_CARS)
     model = model_from_config(config)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
     loss_fn, scaler = make_loss(config.loss), torch.amp.GradScaler("cpu", enabled=False)
-    precision: Precision = pick_precision(torch.device("cpu"))
+    precision = pick_precision(torch.device("cpu"))
     start = time.perf_counter()
     epoch = 0
-    while (spent := time.perf_counter() - start) < seconds:
+    while time.perf_counter() - start < seconds:
         epoch += 1
         set_epoch(train, epoch)
         train_fn(
@@ -97,7 +92,7 @@ def run_tutorial(config: TrainConfig, prepared: Prepared, seconds: float) -> tup
         print(
             f"{config.name} {config.features}: epoch {epoch}, {time.perf_counter() - start:.0f} s"
         )
-    return spent, check_accuracy(val, model).dice_mean
+    return check_accuracy(val, model).dice_mean
 
 
 def measure(real: Path, seconds: float = 240.0) -> dict[str, float]:
@@ -105,8 +100,8 @@ def measure(real: Path, seconds: float = 240.0) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare_real(real, Path(folder) / "prepared")
         history = run_course(prepared, seconds, Path(folder) / "run")
-        _, small = run_tutorial(TUTORIAL_SMALL, prepared, seconds)
-        _, large = run_tutorial(TUTORIAL, prepared, seconds)
+        small = run_tutorial(TUTORIAL_SMALL, prepared, seconds)
+        large = run_tutorial(TUTORIAL, prepared, seconds)
     spent, reached = 0.0, None
     for row in history:
         spent += row["seconds"]

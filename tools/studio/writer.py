@@ -144,9 +144,7 @@ def _save(folder: Path, stem: str, picture: np.ndarray, parts: np.ndarray) -> No
         buffer = io.BytesIO()
         image.save(buffer, **options)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(buffer.getvalue())
-        part.replace(path)
+        _write(path, buffer.getvalue())
 
 
 def write_pack(order: Order, folder: Path, workers: int = 1, progress: bool = True) -> None:

@@ -21,12 +21,13 @@ mitsuba = pytest.importorskip("mitsuba", reason="the studio's renderer: pip inst
 import cv2  # noqa: E402
 
 from tools.studio import __main__ as command  # noqa: E402
-from tools.studio import photo, writer  # noqa: E402
+from tools.studio import writer  # noqa: E402
 from tools.studio.camera import draw_camera  # noqa: E402
 from tools.studio.car import build_car  # noqa: E402
 from tools.studio.labels import vote  # noqa: E402
 from tools.studio.materials import draw_finish  # noqa: E402
 from tools.studio.render import Stage, renderer  # noqa: E402
+from tools.studio.shoot import factor  # noqa: E402
 from tools.studio.studio import draw_studio  # noqa: E402
 from tools.studio.styles import draw_car  # noqa: E402
 from unet_helpers.environment import CourseError  # noqa: E402
@@ -144,10 +145,9 @@ def test_labels_are_exact_against_the_bare_car_at_four_times_the_size(stage):
     """The oracle knows no shape index: the car alone, and whether a ray meets anything at all."""
     mi = renderer()
     width, height, angle = 288, 192, 3
-    hits = stage.first_hits(
-        stage.scene(angle), stage.sensor(width * photo.FACTOR, height * photo.FACTOR)
-    )
-    mask = vote(hits["label"], photo.FACTOR)[0] > 0
+    k = factor(width)
+    hits = stage.first_hits(stage.scene(angle), stage.sensor(width * k, height * k))
+    mask = vote(hits["label"], k)[0] > 0
     car = {"type": "scene"}
     for name in stage.labels:
         mesh, place = str(stage.mesh_path(name)), stage.placement(angle)

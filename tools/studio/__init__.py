@@ -2,6 +2,6 @@
 
 `python -m tools.studio --cars 32 --size 288x192 --seed 7 --out DIR` renders a pack. The modules, in
 the order in which a photo is made: styles, geometry, hull, panels, front, wheels, details, car (the
-meshes), materials, lettering, studio, camera (the scene), labels, render, photo (the pictures),
-writer; measure compares a pack's sizes with another's.
+meshes), materials, lettering, studio, camera (the scene), render, labels, gloss, photo, shoot (the
+pictures), writer; measure compares a pack's sizes with another's.
 """

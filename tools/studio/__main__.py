@@ -26,7 +26,7 @@ def size(text: str) -> tuple[int, int]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.studio", description=__doc__)
     parser.add_argument("--cars", type=int, default=32)
-    parser.add_argument("--size", type=size, default=(288, 192), metavar="WxH")
+    parser.add_argument("--size", type=size, default=(480, 320), metavar="WxH")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--samples", type=int, default=4, help="light paths per pixel")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)

@@ -94,6 +94,12 @@ def _roof(shell: Shell) -> list[Row]:
         lift = 0.055 * np.sin(np.linspace(0, np.pi, 24)) ** 0.35
         path = np.column_stack([x, np.full(24, y), shell.top(x) - 0.045 + lift])
         rows += _both("rail", tube(path, 0.017), "chrome" if d["chrome"] else "plastic")
+        if d["bars"]:
+            for at in (0.28, 0.72):
+                x0 = float(np.interp(at, [0, 1], x[[0, -1]]))
+                z0 = float(shell.top(np.array(x0))) + 0.045
+                path = np.array([[x0, -y, z0], [x0, 0, z0 + 0.01], [x0, y, z0]])
+                rows.append(("bar", tube(path, 0.014), "plastic", BODY))
     back = s.roof_rear[0] + 0.12
     if d["antenna"] == "fin":
         fin = ellipsoid([back, 0, float(shell.top(np.array(back)))], [0.085, 0.018, 0.06], 2.2)
@@ -115,15 +121,25 @@ def _rear(shell: Shell) -> list[Row]:
             rows.append(("spoiler", ellipsoid([x, 0, z], [0.17, wide, 0.022], 4), "paint", BODY))
         else:
             x = -half + 0.13
-            z = float(shell.top(np.array(x))) + 0.03 + 0.09 * d["crease"] ** 2
-            blade = ellipsoid([x, 0, z], [0.10, wide, 0.015], 4)
-            post = box([x - 0.03, wide * 0.6, z - 0.16], [x + 0.05, wide * 0.6 + 0.03, z])
-            rows += [("spoiler", blade, "paint", BODY), *_both("post", post, "paint")]
+            z = float(shell.top(np.array(x))) - 0.012
+            high = 0.012 + 0.012 * d["crease"]  # a lip that lies on the boot
+            if d["wing"]:
+                rows += _wing(shell, x, z, wide)
+            else:
+                lip = ellipsoid([x, 0, z + high], [0.09, wide, 0.03], 4)
+                rows.append(("spoiler", lip, "paint", BODY))
     z = shell.bottom(-half) + 0.035
     for y in [0.45, -0.45][: d["exhausts"]]:
         path = np.array([[-half + 0.02, y, z], [-half + 0.12, y, z], [-half + 0.3, y, z]])
         rows.append(("exhaust", tube(path, 0.035, 20), "chrome", BODY))
     return rows
+
+
+def _wing(shell: Shell, x: float, z: float, wide: float) -> list[Row]:
+    """A wing that stands on two feet, each reaching well into the boot lid."""
+    blade = ellipsoid([x - 0.02, 0, z + 0.13], [0.11, wide, 0.016], 4)
+    foot = ellipsoid([x + 0.02, wide * 0.62, z + 0.05], [0.055, 0.022, 0.10], 4)
+    return [("spoiler", blade, "paint", BODY), *_both("foot", foot, "paint")]
 
 
 def _under(shell: Shell) -> list[Row]:
@@ -132,6 +148,11 @@ def _under(shell: Shell) -> list[Row]:
     low, inner = s.clearance + 0.02, s.width / 2 - 0.37
     pan = box([-s.length / 2 + 0.35, -inner, low], [s.length / 2 - 0.35, inner, low + 0.18])
     rows = [("floor pan", pan, "black", BODY)]
+    if s.details["steps"]:  # running boards between the wheels
+        ends = [s.rear_axle + shell.arch + 0.12, s.front_axle - shell.arch - 0.12]
+        path = np.array([[x, s.width / 2 - 0.03, s.clearance - 0.01] for x in (*ends,)])
+        bright = "chrome" if s.details["chrome"] else "plastic"
+        rows += _both("step", tube(np.linspace(path[0], path[1], 8), 0.035, 14), bright)
     for axle in (s.front_axle, s.rear_axle):
         rod = np.array([[axle, -s.width / 2 + 0.2, s.wheel_radius], [axle, 0, s.wheel_radius],
                         [axle, s.width / 2 - 0.2, s.wheel_radius]])  # fmt: skip

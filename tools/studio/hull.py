@@ -7,8 +7,9 @@ import numpy as np
 from .geometry import Mesh, cut, loft
 from .styles import CarSpec
 
-STATIONS = 160
-LOWER, SHOULDER, UPPER = 24, 5, 30  # points of a half section
+STATIONS = 260
+SEAM = 0.0045  # half width of a shut line in metres
+LOWER, SHOULDER, UPPER = 40, 7, 44  # points of a half section
 
 
 class Shell:
@@ -31,6 +32,17 @@ class Shell:
         self.front_power = 4.6 + 2.4 * (1 - d["front_round"]) + (1.5 if self.boxy else 0)
         self.rear_power = 6.0 + 3.0 * (1 - d["rear_round"]) + (5.0 if self.boxy else 0)
         self.arch = spec.wheel_radius * 1.0 + (0.065 if spec.style == "pickup" else 0.045)
+
+    @property
+    def seams(self) -> list[float]:
+        """x of the shut lines of doors and bonnet."""
+        s = self.spec
+        lines = [s.cowl[0] - 0.02, s.pillars[0] + 0.02, s.cowl[0] + 0.06]
+        if s.doors >= 4:
+            lines.append(s.pillars[1] + 0.03 if len(s.pillars) > 1 else s.rear_base[0] - 0.03)
+        if s.style == "pickup":
+            lines.append(s.rear_base[0] - 0.06)
+        return lines
 
     def top(self, x: np.ndarray) -> np.ndarray:
         return np.interp(x, self._x, self._top)
@@ -64,6 +76,9 @@ class Shell:
         rear = -((1 - wide**self.rear_power) ** (1 / self.rear_power))
         middle = np.linspace(rear[-1], front[-1], STATIONS)[1:-1]
         x = np.concatenate([rear, middle, front[::-1]]) * self.spec.length / 2
+        # A shut line is narrower than the grid: stations on both its sides make it cut cleanly.
+        seams = [line + side for line in self.seams for side in (-2 * SEAM, 0, 2 * SEAM)]
+        x = np.unique(np.concatenate([x, seams]))
         half = np.stack([self._half_section(station) for station in x])
         mirrored = half[:, -2:0:-1] * np.array([1.0, -1.0, 1.0])
         points = np.concatenate([half, mirrored], axis=1)
@@ -78,7 +93,7 @@ class Shell:
         side = np.interp(
             up, [0, 0.06, 0.2, 0.5, 0.72, 0.9, 1], [0.9, 0.945, 0.975, 1.0, 0.998, 0.985, 0.965]
         )
-        side = _smooth(side, 1.3)
+        side = _smooth(side, 1.3 * LOWER / 24)
         crease = 0.62 + 0.2 * d["crease"]
         side = side + 0.010 * np.exp(-(((up - crease) / 0.045) ** 2))
         lower = np.stack([width * side, low + (belt - low) * up], -1)

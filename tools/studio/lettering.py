@@ -43,7 +43,7 @@ def word_mask(
     bold_from: int,
     thin: float = 0.085,
     bold: float = 0.20,
-    gap: float = 0.30,
+    gap: float = 0.36,
 ) -> np.ndarray:
     """Coverage (height, width) in 0..1 of a word that fills the box.
 
@@ -62,6 +62,8 @@ def word_mask(
         for stroke in strokes:
             points = [((x + px) * unit, inset + py * (tall - 2 * inset)) for px, py in stroke]
             draw.line(points, fill=255, width=max(2, round(weight)), joint="curve")
+            for px, py in points[1:-1]:  # bold curves would show cracks between their segments
+                draw.ellipse((px - inset, py - inset, px + inset, py + inset), fill=255)
         x += advance + gap
     small = canvas.resize((width, height), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32) / 255.0

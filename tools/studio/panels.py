@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .geometry import Mesh
-from .hull import Shell, carve, rounded_box
+from .hull import SEAM, Shell, carve, rounded_box
 from .part import BODY, LIGHT, WINDOW, Part
 
 
@@ -115,11 +115,19 @@ def _roof_panels(shell: Shell, body: Mesh, parts: list[Part]) -> Mesh:
     if s.style == "convertible":
         ends = (s.rear_base[0] + 0.02, s.roof_front[0] - 0.03)
 
-        def roof(x, y, z, n):
+        def cloth(x, y, z, n):
             return np.maximum.reduce([shell.belt(x) + 0.03 - z, x - ends[1], ends[0] - x])
 
-        top, body = carve(body, roof)
+        top, body = carve(body, cloth)
         parts.append(Part("soft top", top, "fabric", BODY))
+    if d["two_tone"]:
+        ends = (s.rear_base[0] - 0.05, s.cowl[0] - 0.05)
+
+        def upper(x, y, z, n):
+            return np.maximum.reduce([shell.belt(x) + 0.05 - z, x - ends[1], ends[0] - x])
+
+        roof, body = carve(body, upper)
+        parts.append(Part("roof", roof, "roof", BODY))
     if d["sunroof"]:
         x0 = s.roof_front[0] - 0.22
 
@@ -192,20 +200,16 @@ def cut_trim(shell: Shell, body: Mesh, parts: list[Part]) -> Mesh:
 
     lower, body = carve(body, skirt)
     parts.append(Part("sill", lower, "plastic", BODY))
-    lines = [s.cowl[0] - 0.02, s.pillars[0] + 0.02]
-    if s.doors >= 4:
-        lines.append(s.pillars[1] + 0.03 if len(s.pillars) > 1 else s.rear_base[0] - 0.03)
-    if s.style == "pickup":
-        lines.append(s.rear_base[0] - 0.06)
+    lines = [line for line in shell.seams if line != s.cowl[0] + 0.06]
 
     def seams(x, y, z, n):
-        nearest = np.min([np.abs(x - line + 0.05 * (z - 0.6)) for line in lines], axis=0)
+        nearest = np.min([np.abs(x - line) for line in lines], axis=0)
         bonnet = np.abs(x - s.cowl[0] - 0.06) + 0.01 * (np.abs(n[:, 2]) < 0.7)
         doors = np.maximum.reduce([nearest, s.clearance + 0.11 - z, z - shell.belt(x) - 0.01])
         high = s.roof_line[-1][1] - 0.10
         boot = np.where(x < -half + 0.45, np.abs(np.abs(y) - s.width * 0.40) + (z < high - 0.3), 1)
         bumper = np.where(x < -half + 0.5, np.abs(z - high + 0.32), 1)
-        return np.minimum.reduce([doors, bonnet, boot, bumper]) - 0.0045
+        return np.minimum.reduce([doors, bonnet, boot, bumper]) - SEAM
 
     dark, body = carve(body, seams)
     parts.append(Part("shut lines", dark, "black", BODY))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .part import WINDOW
-
-FACTOR = 2  # first-hit rays per pixel and direction
+DARKEST = 0.02  # albedo by which light is divided at least
 
 
 def average(image: np.ndarray, factor: int) -> np.ndarray:
@@ -16,25 +14,42 @@ def average(image: np.ndarray, factor: int) -> np.ndarray:
     return image.reshape(high, factor, wide, factor, -1).mean(axis=(1, 3))
 
 
+def average_car(image: np.ndarray, label: np.ndarray, factor: int) -> np.ndarray:
+    """Mean over the car's rays only, (H, W, C), of an image (factor*H, factor*W, C)."""
+    car = (label > 0).astype(np.float32)[..., None]
+    return (average(image * car, factor) / np.maximum(average(car, factor), 1e-3)).astype(
+        np.float32
+    )
+
+
+def light_level(light: np.ndarray, hits: dict, where: np.ndarray) -> float:
+    """Median of light over albedo where a mask on the finer grid says so."""
+    k = where.shape[1] // light.shape[1]
+    pure = average(where.astype(np.float32)[..., None], k)[..., 0] > 0.99
+    ratio = light / np.maximum(average(hits["albedo"], k), DARKEST)
+    return float(np.median(ratio[pure])) if pure.any() else 1.0
+
+
 def smooth_plate(light: np.ndarray, hits: dict[str, np.ndarray]) -> np.ndarray:
-    """The empty room without render noise (H, W, 3); hits are FACTOR times finer than light.
+    """The empty room without render noise (H, W, 3); hits are on a finer grid.
 
     Light is divided by the surface's colour, smoothed within each surface, multiplied again.
     """
     index, albedo = hits["index"], np.maximum(hits["albedo"], 0.02)
-    ratio = np.minimum(light, 3.0) / average(albedo, FACTOR)
+    k = albedo.shape[1] // light.shape[1]
+    ratio = np.minimum(light, 3.0) / average(albedo, k)
     smooth = np.zeros_like(albedo)
-    sigma = light.shape[1] / 42
-    for k in np.unique(index):
-        inside = (index == k).astype(np.float32)
-        pure = average(inside[..., None], FACTOR)
+    sigma = light.shape[1] / 24
+    for surface in np.unique(index):
+        inside = (index == surface).astype(np.float32)
+        pure = average(inside[..., None], k)
         pure = np.where(pure > 0.99, 1.0, 0.02 * pure).astype(np.float32)
         weight = cv2.GaussianBlur(pure, (0, 0), sigma) + 1e-9
         blurred = cv2.GaussianBlur((ratio * pure).astype(np.float32), (0, 0), sigma)
         blurred /= weight[..., None]
         fine = cv2.resize(blurred, inside.shape[::-1], interpolation=cv2.INTER_LINEAR)
         smooth = np.where(inside[..., None] > 0, fine, smooth)
-    return average(smooth * albedo, FACTOR).astype(np.float32)
+    return average(smooth * albedo, k).astype(np.float32)
 
 
 def compose(
@@ -43,39 +58,47 @@ def compose(
     hits: dict,
     coverage: np.ndarray,
     crop: tuple[int, int, int, int],
+    layers: dict[str, np.ndarray],
 ) -> np.ndarray:
     """Put the car, its shadow and its reflection on the plate (H, W, 3), linear light.
 
-    light, hits (at FACTOR times the size) and coverage belong to the crop of the picture.
+    light, hits (on a finer grid), coverage and layers belong to the crop of the picture. Layers
+    are what the car mirrors, the share it mirrors, how clear its panes are, what is behind them.
     """
     left, top, wide, high = crop
     room = plate[top : top + high, left : left + wide]
-    floor = average(hits["floor"].astype(np.float32)[..., None], FACTOR)[..., 0] * (coverage == 0)
-    shadow = _shadow(np.minimum(light, 4.0) / np.maximum(room, 0.01), floor, wide)
+    k = hits["floor"].shape[1] // wide
+    floor = average(hits["floor"].astype(np.float32)[..., None], k)[..., 0] * (coverage == 0)
+    shadow = _shadow(np.minimum(light, 4.0) / np.maximum(room, 0.01), floor, plate.shape[1] / 480)
     fade = _fade(high, wide, crop, plate.shape)
     on_floor = _spread(floor > 0, hits, coverage)
     shadow = 1 + (shadow - 1) * (fade * on_floor)[..., None]
     behind = room * shadow
-    car = _denoise(light, hits, coverage)
+    car = denoise(light, hits, coverage) * (1 - layers["share"])
+    car += layers["mirror"] + layers["clear"] * layers["behind"]
     out = plate.copy()
     alpha = coverage[..., None]
     out[top : top + high, left : left + wide] = behind * (1 - alpha) + car * alpha
     return out
 
 
-def _shadow(ratio: np.ndarray, floor: np.ndarray, wide: int) -> np.ndarray:
-    """How much darker or lighter the car makes the floor, smoothed over floor pixels only."""
-    ratio = np.clip(ratio, 0, 2.5)
-    fine, coarse = 1.8, 5.5
-    result = []
-    for sigma in (fine, coarse):
-        weight = cv2.GaussianBlur(floor.astype(np.float32), (0, 0), sigma)
-        total = cv2.GaussianBlur((ratio * floor[..., None]).astype(np.float32), (0, 0), sigma)
-        result.append(total / np.maximum(weight, 1e-4)[..., None])
-    near, far = result
-    # Dark contact shadow keeps its edge; the bright, far floor is smoothed more.
-    blend = np.clip((far.mean(-1, keepdims=True) - 0.55) / 0.3, 0, 1)
-    return np.where(floor[..., None] + (far > 0) > 0, near * (1 - blend) + far * blend, 1.0)
+def _shadow(ratio: np.ndarray, floor: np.ndarray, unit: float) -> np.ndarray:
+    """How much darker or lighter the car makes the floor, smoothed over floor pixels only.
+
+    unit is the width of the whole picture in pixels over 480.
+    """
+    ratio, blurred = np.clip(ratio, 0, 1.6), []
+    for sigma in (3.0, 5.0, 9.0):
+        weight = cv2.GaussianBlur(floor.astype(np.float32), (0, 0), sigma * unit)
+        spread = (ratio * floor[..., None]).astype(np.float32)
+        total = cv2.GaussianBlur(spread, (0, 0), sigma * unit)
+        blurred.append(total / np.maximum(weight, 1e-4)[..., None])
+    near, middle, far = blurred
+    # Contact shadow keeps its edge; the lighter the shadow, the wider it may be smoothed.
+    level = middle.mean(-1, keepdims=True)
+    result = near + (middle - near) * np.clip((level - 0.06) / 0.14, 0, 1)
+    result = result + (far - result) * np.clip((level - 0.38) / 0.25, 0, 1)
+    return np.where(floor[..., None] + (far > 0) > 0, result, 1.0)
 
 
 def _fade(high: int, wide: int, crop, shape) -> np.ndarray:
@@ -96,23 +119,27 @@ def _spread(floor: np.ndarray, hits: dict, coverage: np.ndarray) -> np.ndarray:
     return np.where(coverage > 0, grown, floor).astype(np.float32)
 
 
-def _denoise(light: np.ndarray, hits: dict, coverage: np.ndarray) -> np.ndarray:
-    """Edge-avoiding à-trous filter of the car's pixels, guided by normal, albedo and label.
+def denoise(light: np.ndarray, hits: dict, coverage: np.ndarray) -> np.ndarray:
+    """Edge-avoiding à-trous filter of the pixels with coverage 1, guided by normal and albedo.
 
-    Three passes with steps of 1, 2 and 4 pixels (Dammertz et al. 2010, section 3), in log light.
+    Light is divided by the surface's colour first, so that painted edges stay sharp. Four passes
+    with steps of 1, 2, 4 and 8 pixels (Dammertz et al. 2010, section 3), in log light.
     """
-    window = average((hits["label"] == WINDOW).astype(np.float32)[..., None], FACTOR)
-    guide = np.concatenate(
-        [average(hits["normal"], FACTOR) / 0.14, average(hits["albedo"], FACTOR) / 0.09,
-         window / 0.25], axis=-1,
-    ).astype(np.float32)  # fmt: skip
+    k = hits["label"].shape[1] // light.shape[1]
     inside = (coverage > 0.99).astype(np.float32)
-    light = np.log1p(np.clip(light, 0, 6) * 4).astype(np.float32)
-    # Light through glass is the noisiest: there, brightness says least about what belongs together.
-    spread = np.where(window[..., 0] > 0.5, 2.4, 0.8).astype(np.float32)
-    for step in (1, 2, 4):
-        light, inside = _pass(light, guide, inside, spread / step, step)
-    return np.expm1(light) / 4
+    if coverage.min() < 1:
+        albedo = average_car(hits["albedo"], hits["label"], k)
+    else:
+        albedo = average(hits["albedo"], k)
+    albedo = np.maximum(albedo, DARKEST)
+    guide = np.concatenate([average(hits["normal"], k) / 0.16, np.sqrt(albedo) / 0.12], axis=-1)
+    guide = guide.astype(np.float32)
+    ratio = np.clip(light, 0, 6) / np.maximum(average(hits["albedo"], k), DARKEST)
+    ratio = np.log1p(np.minimum(ratio, 8) * 4).astype(np.float32)
+    spread = np.full(inside.shape, 2.5, np.float32)
+    for step in (1, 2, 4, 8):
+        ratio, inside = _pass(ratio, guide, inside, spread / step, step)
+    return np.expm1(ratio) / 4 * albedo
 
 
 def _pass(light, guide, inside, spread, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -142,11 +169,13 @@ def _pass(light, guide, inside, spread, step: int) -> tuple[np.ndarray, np.ndarr
 def develop(light: np.ndarray, rng: np.random.Generator, look: dict) -> np.ndarray:
     """Linear light (H, W, 3) to an 8-bit photo: exposure, tone, blur, sensor noise.
 
-    look holds the session's exposure, balance (3,), blur in pixels of a 384-pixel-wide picture,
-    and noise in grey levels.
+    look holds the session's exposure, balance (3,), contrast (a power), blur in pixels of a
+    384-pixel-wide picture, and noise in grey levels.
     """
     image = light * look["exposure"] * np.asarray(look["balance"])
-    image = np.where(image > 0.75, 0.75 + 0.25 * np.tanh((image - 0.75) / 0.25), image)
+    # A little stray light in the lens keeps black from being quite black.
+    image = 0.0022 + np.maximum(image, 0) ** look["contrast"]
+    image = np.where(image > 0.6, 0.6 + 0.4 * np.tanh((image - 0.6) / 0.4), image)
     image = np.clip(image, 0, 1)
     sigma = look["blur"] * light.shape[1] / 384
     image = cv2.GaussianBlur(image.astype(np.float32), (0, 0), max(sigma, 0.3))
@@ -161,8 +190,9 @@ def draw_look(rng: np.random.Generator) -> dict:
     """One session's exposure, white balance, blur and noise."""
     warm = float(rng.normal(0.004, 0.014))
     return {
-        "exposure": float(np.exp(rng.normal(0.27, 0.06))),
+        "exposure": float(np.exp(rng.normal(0.53, 0.08))),
         "balance": [1 + warm, 1.0, 1 - warm],
-        "blur": float(rng.uniform(0.35, 0.55)),
-        "noise": float(rng.uniform(0.6, 1.8)),
+        "contrast": float(rng.uniform(1.10, 1.26)),
+        "blur": float(rng.uniform(0.22, 0.42)),
+        "noise": float(rng.uniform(0.15, 0.6)),
     }

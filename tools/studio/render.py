@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from unet_helpers.environment import CourseError
@@ -11,7 +12,7 @@ from unet_helpers.environment import CourseError
 from . import studio as room
 from .camera import Camera, aim, car_turn
 from .geometry import Mesh, rotation, write_ply
-from .materials import Finish, all_materials
+from .materials import Finish, all_materials, clearness, gloss
 from .part import Part
 
 VARIANT = "scalar_rgb"
@@ -35,6 +36,10 @@ def renderer():
         )  # fmt: skip
     if mi.variant() != VARIANT:
         mi.set_variant(VARIANT)
+    import drjit
+
+    # One thread a process: on busy cores the renderer's own threads mostly wait for one another.
+    drjit.set_thread_count(1)
     return mi
 
 
@@ -49,14 +54,22 @@ class Stage:
         self.mi = renderer()
         self.camera, self.studio, self.parts = camera, studio, parts
         self.labels = {f"car_{i:02d}": part.label for i, part in enumerate(parts)}
-        materials = all_materials(finish)
-        self._car = {}
+        materials, clear, shine = all_materials(finish), clearness(finish), gloss(finish)
+        self._car, self._shine, self._clear = {}, {}, {}
         for name, part in zip(self.labels, parts, strict=True):
             path = folder / f"{name}.ply"
             write_ply(part.mesh, path)
             self._car[name] = (path, materials[part.material])
+            self._shine[name] = shine.get(part.material, (0.0, 0.0))
+            self._clear[name] = clear.get(part.material, 0.0)
+        self.textures = {"wall": room.wall_texture(studio), "floor": room.floor_texture(studio),
+                         "sky": room.sky(studio)}  # fmt: skip
+        # Lacquer is not quite even: what it mirrors is a little soft.
+        soft = {"wall": 10.0, "floor": 4.0, "sky": 2.5}
+        self.mirrored = {name: cv2.GaussianBlur(self.textures[name], (0, 0), sigma)
+                         for name, sigma in soft.items()}  # fmt: skip
         self._room = self._room_shapes(folder)
-        self._sky = self.mi.Bitmap(room.sky(studio))
+        self._sky = self.mi.Bitmap(self.textures["sky"])
 
     def _room_shapes(self, folder: Path) -> dict:
         s = self.studio
@@ -73,13 +86,13 @@ class Stage:
             colour = {"type": "rgb", "value": [value, value, value * 0.98]}
             return {"type": "twosided", "bsdf": {"type": "diffuse", "reflectance": colour}}
 
-        edge, floor = room.edge_meshes(s), room.floor_texture(s)
+        edge, floor = room.edge_meshes(s), self.textures["floor"]
         below = edge["below"]
         below.uv = below.vertices[:, :2] / 8.0
         shapes: dict[str, tuple[Mesh, dict]] = {
-            "wall": (room.wall_mesh(), textured(room.wall_texture(s), None)),
+            "wall": (room.wall_mesh(), textured(self.textures["wall"], None)),
             "floor": (room.floor_mesh(s), textured(floor, 0.38)),
-            "cove": (room.cove_mesh(s), textured(floor, None)),
+            "cove": (room.cove_mesh(s), textured(room.cove_texture(floor), None)),
             "ring": (room.ring_mesh(s), plain(0.12)),
             "lip": (edge["lip"], plain(0.72)),
             "step": (edge["step"], plain(0.12)),
@@ -101,11 +114,13 @@ class Stage:
         sky = {"type": "envmap", "bitmap": self._sky, "to_world": lift}
         return {"type": "scene", "sky": sky, **self._room}
 
-    def scene(self, angle: int):
-        """The renderer's scene for angle 1..16."""
+    def scene(self, angle: int, glazed: bool = True):
+        """The renderer's scene for angle 1..16, with the panes of glass or without them."""
         to_world = self.placement(angle)
         scene = self._described()
         for name, (path, bsdf) in self._car.items():
+            if self._clear[name] and not glazed:
+                continue
             scene[name] = {"type": "ply", "filename": str(path), "to_world": to_world, "bsdf": bsdf}
         # optimize=False: otherwise meshes that share a material are merged, and labels with them
         return self.mi.load_dict(scene, optimize=False)
@@ -148,21 +163,27 @@ class Stage:
     def first_hits(self, scene, sensor) -> dict[str, np.ndarray]:
         """What the ray through every pixel meets first.
 
-        Returns label (H, W) uint8 with 255 for the room's wall, floor (H, W) bool, normal and
-        albedo (H, W, 3) float32. The renderer counts shapes from 1 in the order of
-        scene.shapes(); 0 means nothing was hit.
+        Returns label (H, W) uint8 with 0 for the room, floor and wall (H, W) bool, position (in
+        metres), normal and albedo (H, W, 3) float32, and of the material its gloss (reflectance
+        seen straight on), ribs and clearness (H, W). The renderer counts shapes from 1 in the
+        order of scene.shapes(); 0 means nothing was hit.
         """
-        aovs = "albedo:albedo,normal:sh_normal,index:shape_index"
+        aovs = "albedo:albedo,normal:sh_normal,position:position,index:shape_index"
         integrator = self.mi.load_dict({"type": "aov", "aovs": aovs})
         image = np.array(
             self.mi.render(scene, sensor=sensor, integrator=integrator, spp=1, seed=1)
-        )[..., -7:]
+        )[..., -10:]
         names = [""] + [shape.id() for shape in scene.shapes()]
         label = np.array([self.labels.get(name, 0) for name in names], np.uint8)
         floor = np.array([name in ("room_floor", "room_ring") for name in names])
-        index = np.rint(image[..., 6]).astype(int)
-        return {"label": label[index], "floor": floor[index], "index": index,
-                "albedo": image[..., :3], "normal": image[..., 3:6]}  # fmt: skip
+        shine = np.array([self._shine.get(name, (0.0, 0.0)) for name in names], np.float32)
+        clear = np.array([self._clear.get(name, 0.0) for name in names], np.float32)
+        wall = np.array([name == "room_wall" for name in names])
+        index = np.rint(image[..., 9]).astype(np.uint8)
+        return {"label": label[index], "floor": floor[index], "wall": wall[index], "index": index,
+                "albedo": image[..., :3], "normal": image[..., 3:6], "position": image[..., 6:9],
+                "gloss": shine[index, 0], "ribs": shine[index, 1],
+                "clear": clear[index]}  # fmt: skip
 
     def box_in_picture(self, angle: int, width: int, height: int) -> tuple[int, int, int, int]:
         """(left, top, width, height) in pixels around the car, its shadow and its reflection."""

@@ -184,5 +184,9 @@ def _draw_details(style: str, rng: np.random.Generator) -> dict:
         "exhausts": int(rng.integers(0, 3)),
         "privacy": bool(rng.uniform() < (0.55 if tall or style == "van" else 0.15)),
         "rim_style": str(rng.choice(["straight", "double", "mesh", "cap"], p=[0.4, 0.3, 0.2, 0.1])),
+        "two_tone": bool(style not in ("pickup", "convertible") and rng.uniform() < 0.09),
+        "bars": bool(rng.uniform() < (0.35 if tall and style != "pickup" else 0.05)),
+        "steps": bool(rng.uniform() < (0.5 if style == "pickup" else 0.15 if tall else 0.0)),
+        "wing": bool(rng.uniform() < 0.12),
         "dirt": float(rng.uniform(0, 1) ** 2),
     }

@@ -66,8 +66,10 @@ def _openings(radius: np.ndarray, angle: np.ndarray, r: float, d: dict) -> np.nd
 
 def arch_liner(spec: CarSpec, arch: float, half_width: float) -> Mesh:
     """Dark tunnel above a wheel at the origin of its axle, towards +y."""
-    angle = np.linspace(-0.25 * np.pi, 1.25 * np.pi, 40)
-    ring = np.stack([np.cos(angle) * arch, np.zeros(40), np.sin(angle) * arch], -1)
+    # It ends where the body ends: lower down it would hang out like a mud flap.
+    below = np.arcsin((spec.wheel_radius - spec.clearance - 0.035) / arch)
+    angle = np.linspace(-below, np.pi + below, 64)
+    ring = np.stack([np.cos(angle) * arch, np.zeros(64), np.sin(angle) * arch], -1)
     inner, outer = ring.copy(), ring.copy()
     inner[:, 1], outer[:, 1] = half_width - 0.36, half_width - 0.035
     middle = ring * 0.02 + np.array([0, half_width - 0.36, 0])

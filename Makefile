@@ -32,8 +32,9 @@ $(READY): requirements.txt pyproject.toml
 course: $(READY)
 	$(BIN)/python tools/run_notebooks.py --data "$(DATA)"
 
+# In a container one is root, and JupyterLab then starts on request only.
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
 
 test: $(READY)
 	$(BIN)/ruff check .

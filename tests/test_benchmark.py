@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from make_pairs import make_archive_pair
+from PIL import Image
 
+from unet_helpers.metrics import Scores
 from unet_helpers.sources import extract_pair
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def benchmarks(monkeypatch):
     """The package tools.benchmarks, wherever pytest was started."""
     monkeypatch.syspath_prepend(str(ROOT))
+    import tools.benchmarks.dice
     import tools.benchmarks.input
+    import tools.benchmarks.transfer
 
     return tools.benchmarks
 
@@ -56,3 +61,34 @@ def test_missing_photos_end_in_one_line(tmp_path):
     assert done.stdout == ""
     assert "error:" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_worst_angle_and_car_are_means_of_groups(benchmarks):
+    dices = {("a" * 12, 1): 0.9, ("a" * 12, 2): 0.7, ("b" * 12, 1): 1.0, ("b" * 12, 2): 0.8}
+    rows = [{"stem": f"{car}_{angle:02d}", "dice": dice} for (car, angle), dice in dices.items()]
+    scores = Scores(0.85, 0.7, 0.8, 0.9, 4, [], [], rows)
+    # Angles: 0.95 and 0.75. Cars: 0.8 and 0.9.
+    assert benchmarks.transfer.worst(scores) == pytest.approx((0.75, 0.8))
+
+
+def test_a_mean_mask_is_car_where_most_masks_are(benchmarks, tmp_path):
+    """Four masks: angle 01 is the left half, angle 02 once left, once right half."""
+    left = np.zeros((16, 16), np.uint8)
+    left[:, :8] = 1
+    for folder in ("train", "train_masks"):
+        (tmp_path / folder).mkdir()
+    masks = {"a_01": left, "b_01": left, "a_02": left, "b_02": 1 - left}
+    for name, mask in masks.items():
+        stem = f"{name[0] * 12}{name[1:]}"
+        Image.new("RGB", (16, 16)).save(tmp_path / "train" / f"{stem}.jpg")
+        Image.fromarray(mask, "P").save(tmp_path / "train_masks" / f"{stem}_mask.gif")
+    constant, per_angle = benchmarks.transfer.mean_masks(tmp_path, (16, 16))
+    assert constant == pytest.approx(3 / 4)  # the left half: right three times in four
+    assert per_angle == pytest.approx(2 / 4)  # in angle 02 no pixel has a majority: no car at all
+
+
+def test_seconds_until_counts_whole_epochs(benchmarks):
+    history = [{"seconds": 10.0, "dice_mean": dice} for dice in (0.5, 0.8, 0.7, 0.9)]
+    assert benchmarks.dice.seconds_until(history, 0.75) == 20
+    assert benchmarks.dice.seconds_until(history, 0.85) == 40
+    assert benchmarks.dice.seconds_until(history, 0.95) is None

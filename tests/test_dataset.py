@@ -13,7 +13,7 @@ from albumentations.pytorch import ToTensorV2
 from make_pairs import make_items
 from torch.utils.data import DataLoader
 
-from unet_helpers.augment import STRENGTHS, Warp
+from unet_helpers.augment import STRENGTHS, BoxesBehind, Warp
 from unet_helpers.dataset import (
     MEAN,
     STD,
@@ -128,6 +128,30 @@ def test_warp_is_albumentations_affine(ranges):
     assert 10 < changed < 30
 
 
+def geometry(height: int, width: int, strength: str) -> list:
+    """The steps that move pixels, in photo and mask."""
+    steps = train_transform(height, width, strength)
+    return [s for s in steps if isinstance(s, A.DualTransform) and not isinstance(s, BoxesBehind)]
+
+
+def test_boxes_stand_behind_the_car():
+    """The car and its mask stay as they are; the background gets boxes, in most photos."""
+    steps = [s for s in train_transform(40, 60, "gentle") if isinstance(s, BoxesBehind)]
+    transform = A.Compose(steps, seed=0)
+    photo, mask = np.full((40, 60, 3), 255, np.uint8), np.zeros((40, 60), np.uint8)
+    mask[10:30, 20:50] = 3  # any class but 0 is in front
+    shares = []
+    for _ in range(60):
+        out = transform(image=photo, mask=mask)
+        np.testing.assert_array_equal(out["mask"], mask)
+        assert (out["image"][mask > 0] == 255).all()
+        hidden = (out["image"] != 255).any(axis=2)
+        assert len({tuple(colour) for colour in out["image"][hidden]}) <= 4
+        shares.append(hidden[mask == 0].mean())
+    assert 24 < sum(share > 0 for share in shares) < 48
+    assert (photo == 255).all()  # the caller's own photo is not written to
+
+
 @pytest.mark.parametrize("strength", ["gentle", "tutorial", "strong"])
 def test_photo_and_mask_move_together(strength):
     """A photo that is its mask in white must stay its mask in white, up to the soft edge.
@@ -137,10 +161,7 @@ def test_photo_and_mask_move_together(strength):
     mask = np.zeros((80, 120), np.uint8)
     mask[20:60, 25:100] = 1
     mask[10:20, 30:50] = 1
-    geometry = [
-        step for step in train_transform(80, 120, strength) if isinstance(step, A.DualTransform)
-    ]
-    transform = A.Compose(geometry, seed=1)
+    transform = A.Compose(geometry(80, 120, strength), seed=1)
     moved = 0
     for _ in range(40):
         out = transform(image=np.repeat(mask[..., None] * 255, 3, 2), mask=mask * 7)
@@ -157,8 +178,7 @@ def test_border_is_a_reflection_in_photo_and_mask():
     """No black corners: a white photo with a full mask stays white and full."""
     photo, mask = np.full((40, 60, 3), 255, np.uint8), np.ones((40, 60), np.uint8)
     for strength in ("gentle", "tutorial", "strong"):
-        steps = [s for s in train_transform(40, 60, strength) if isinstance(s, A.DualTransform)]
-        transform = A.Compose(steps, seed=0)
+        transform = A.Compose(geometry(40, 60, strength), seed=0)
         for _ in range(20):
             out = transform(image=photo, mask=mask)
             assert out["image"].min() == 255

@@ -16,7 +16,7 @@ from blobs import Blobs, blob_config, blob_loaders
 from make_pairs import make_archive_pair
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from unet_helpers.checkpoint import load_checkpoint, load_model, model_from_config
@@ -25,7 +25,7 @@ from unet_helpers.environment import CourseError, Precision, pick_precision
 from unet_helpers.inference import predict_mask
 from unet_helpers.losses import bce_dice_loss, bce_loss
 from unet_helpers.run_folder import fresh_run, holds_run, read_history, stopped_improving
-from unet_helpers.run_state import learning_rate_factor, prepare_run
+from unet_helpers.run_state import ema_update, learning_rate_factor, prepare_run
 from unet_helpers.sources import open_source
 from unet_helpers.split import prepare
 from unet_helpers.training import check_accuracy, evaluate, fit, loaders_from_config, train_fn
@@ -127,7 +127,7 @@ def test_the_model_is_in_training_mode_and_the_schedule_moves_with_each_step():
 def test_the_averaged_model_follows_every_step():
     model = one_pixel_filter()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    ema = AveragedModel(model, multi_avg_fn=ema_update(0.2), use_buffers=True)
     path = []
     loader = DataLoader(Blobs(4), batch_size=1)
     train_fn(
@@ -135,10 +135,21 @@ def test_the_averaged_model_follows_every_step():
         progress=lambda loss: path.append(model.weight.detach().clone()),
     )  # fmt: skip
     average = path[0]
-    for weight in path[1:]:
-        average = 0.9 * average + 0.1 * weight
+    # 2/11 is below 0.2, and 3/12 and 4/13 are above it.
+    for weight, kept in zip(path[1:], (2 / 11, 0.2, 0.2), strict=True):
+        average = kept * average + (1 - kept) * weight
     assert torch.allclose(ema.module.weight, average, atol=1e-6)
     assert not torch.allclose(ema.module.weight, model.weight, atol=1e-3)
+
+
+def test_the_average_takes_counters_as_they_are():
+    model = nn.BatchNorm2d(1)
+    ema = AveragedModel(model, multi_avg_fn=ema_update(0.9), use_buffers=True)
+    for _ in range(5):
+        model(torch.rand(2, 1, 4, 4))
+        ema.update_parameters(model)
+    assert ema.module.num_batches_tracked == 5
+    assert ema.module.running_mean != model.running_mean
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -1,4 +1,6 @@
-"""Measure the course: python tools/benchmark.py input | dice | memory | gpu [--json] [--real DIR].
+"""Measure the course: python tools/benchmark.py input | dice | memory | gpu | transfer [options].
+
+Options: --json, --real DIR (real Carvana photos).
 
 Each benchmark is a module in tools/benchmarks with a function measure(real) that returns its
 figures. --json prints one object a benchmark and nothing else on standard output. Every comparison
@@ -17,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the file is called by its path, from anywhere
 
-BENCHMARKS = ("input", "dice", "memory", "gpu")
+BENCHMARKS = ("input", "dice", "memory", "gpu", "transfer")
 
 
 def run(name: str, real: Path, as_json: bool) -> str:

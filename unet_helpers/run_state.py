@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from .checkpoint import (
     bare_model,
@@ -35,6 +36,28 @@ def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
         return (step + 1) / rising
     done = (step - rising) / max(1, steps - rising)
     return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def ema_update(decay: float) -> Callable:
+    """Make the rule of an exponential moving average, for AveragedModel's multi_avg_fn.
+
+    After n steps a step keeps min(decay, (1 + n) / (10 + n)) of the average. A run's first weights
+    are random, and with the full decay they would still be a good part of it an epoch later. The
+    ramp is that of TensorFlow's ExponentialMovingAverage with num_updates. Counters (BatchNorm's
+    num_batches_tracked) are copied.
+    """
+
+    @torch.no_grad()
+    def update(averaged: list, current: list, steps: torch.Tensor) -> None:
+        # A tensor to the end: reading a number back from a GPU would make the CPU wait for it.
+        moved = 1 - ((1 + steps) / (10 + steps)).clamp(max=decay)
+        for old, new in zip(averaged, current, strict=True):
+            if old.is_floating_point():
+                old.lerp_(new, moved.to(old.dtype))
+            else:
+                old.copy_(new)
+
+    return update
 
 
 @dataclass
@@ -130,7 +153,7 @@ def prepare_run(
     )
     ema = None
     if config.ema_decay is not None:
-        average = get_ema_multi_avg_fn(config.ema_decay)
+        average = ema_update(config.ema_decay)
         # Buffers too: BatchNorm's averages must belong to the averaged weights.
         ema = AveragedModel(bare_model(model), multi_avg_fn=average, use_buffers=True)
     scaler = torch.amp.GradScaler(device.type, enabled=precision.use_scaler)

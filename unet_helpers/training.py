@@ -181,9 +181,11 @@ def fit(
             if max_seconds is not None and spent >= max_seconds:
                 break
     except KeyboardInterrupt:
+        done = len(run.history)
         print(
-            f"Stopped. {out.name}/last.pt holds the run after {len(run.history)} finished "
-            "epochs; to go on, call fit(..., resume=True) or add --resume on the command line."
+            f"Stopped. {out.name}/last.pt holds the run after {done} finished "
+            f"epoch{'' if done == 1 else 's'}; to go on, call fit(..., resume=True) or add "
+            "--resume on the command line."
         )
         raise
     finally:

@@ -6,6 +6,9 @@ import os
 import sys
 from pathlib import Path
 
+# Threads that wait spin by default, and two test processes then take turns at doing nothing.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
+
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -159,6 +159,8 @@ def test_ctrl_c_leaves_a_run_that_the_printed_command_resumes(run, prepared, tmp
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Where a shell started the tests in the background, the signal would be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         while process.poll() is None and not (out / "history.csv").exists():

@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tools.studio import trim
+from tools.studio.bodies import STYLES
 from tools.studio.camera import aim, car_turn, draw_camera
 from tools.studio.car import build_car
-from tools.studio.geometry import box, cut, ellipsoid, lathe, merge, rotation
+from tools.studio.geometry import box, cut, ellipsoid, lathe, loft, merge, refine, rotation
+from tools.studio.hull import Shell, carve_fine
 from tools.studio.labels import tidy, vote
 from tools.studio.lettering import GLYPHS, WORDS, word_mask
 from tools.studio.materials import PAINTS, all_materials, draw_finish, pick_paints
 from tools.studio.part import CLASSES
-from tools.studio.styles import SHARES, STYLES, draw_car, pick_styles
+from tools.studio.styles import SHARES, draw_car, pick_styles
+from tools.studio.wheels import _openings
 
 
 def area(mesh) -> float:
@@ -79,6 +83,81 @@ def test_a_car_is_the_same_on_both_sides():
 def test_no_two_cars_are_alike():
     sizes = {draw_car("suv", np.random.default_rng(seed)).length for seed in range(40)}
     assert len(sizes) == 40
+
+
+def test_refining_keeps_the_shape_and_lets_fine_lines_be_cut_whole():
+    """A line 4 mm wide across triangles of 10 cm keeps its exact area."""
+    sheet = loft(
+        np.stack(np.meshgrid(np.linspace(0, 1, 11), np.linspace(0, 1, 11), [0.0]), -1)[:, :, 0]
+    )
+    assert area(refine(sheet, 2)) == pytest.approx(1.0)
+    assert len(refine(sheet, 2).faces) == 16 * len(sheet.faces)
+    line, rest = carve_fine(sheet, lambda x, y, z, n: np.abs(x - 0.4321) - 0.002, 0.06, 6)
+    assert area(line) == pytest.approx(0.004, rel=1e-6)
+    assert area(line) + area(rest) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("style", list(STYLES))
+def test_every_body_of_a_style_is_drawn_and_stays_in_its_range(style):
+    seen = {body.body: 0 for body in STYLES[style]}
+    assert len(seen) == len(STYLES[style]) >= 2
+    for seed in range(150):
+        spec = draw_car(style, np.random.default_rng(seed))
+        body = next(body for body in STYLES[style] if body.body == spec.body)
+        seen[spec.body] += 1
+        for name in ("length", "width", "height"):
+            low, high = getattr(body, name)
+            assert low <= getattr(spec, name) <= high, f"{spec.body}: {name}"
+        assert list(spec.pillars) == sorted(spec.pillars, reverse=True)
+        assert spec.cowl[0] > spec.roof_front[0] > spec.roof_rear[0] > spec.rear_base[0]
+        assert spec.details["top_down"] == (spec.body == "top down")
+    assert min(seen.values()) > 0, seen
+
+
+def test_roof_rails_and_plates_touch_the_body():
+    """Rails reach down to the roof at both ends; plates stand out by millimetres, not more."""
+    found = 0
+    for seed in range(40):
+        spec = draw_car("suv", np.random.default_rng(seed))
+        shell = Shell(spec)
+        for name, mesh, *_ in trim.rails(shell):
+            if name != "rail":
+                continue
+            found += 1
+            for end in (mesh.vertices[:, 0].min(), mesh.vertices[:, 0].max()):
+                ring = mesh.vertices[np.abs(mesh.vertices[:, 0] - end) < 0.02]
+                x, y, z = ring[ring[:, 2].argmin()]
+                assert -0.04 < z - shell.roof(x, abs(y)) < 0.0
+        for name, mesh, *_ in trim.plates(shell):
+            if name == "plate":
+                front = mesh.vertices[:, 0].mean() > 0
+                z = mesh.vertices[:, 2].mean()
+                reach = np.abs(mesh.vertices[:, 0]).max() - abs(shell.end(0.0, z, front))
+                assert 0.0 < reach < 0.05
+    assert found >= 10
+
+
+@pytest.mark.parametrize(("style", "choice", "spokes"),
+                         [("straight", 0.0, 5), ("straight", 0.99, 10), ("double", 0.0, 10),
+                          ("split", 0.99, 12), ("mesh", 0.5, 12)])  # fmt: skip
+def test_rims_have_as_many_spokes_as_their_style_says(style, choice, spokes):
+    """Counted on a circle near the rim's edge, where a double or split spoke counts as two."""
+    details = {"rim_style": style, "spokes": choice, "spoke_width": 0.3, "spoke_twist": 0.8}
+    angle = np.linspace(0, 2 * np.pi, 4000, endpoint=False)
+    closed = _openings(np.full(4000, 0.8), angle, 0.25, details) >= 0
+    assert (closed & ~np.roll(closed, 1)).sum() == spokes
+
+
+def test_an_open_car_has_no_roof():
+    """With its top down nothing but windscreen, seats and mirrors stands above the belt."""
+    drawn = [draw_car("convertible", np.random.default_rng(seed)) for seed in range(12)]
+    for open_top in (True, False):
+        spec = next(spec for spec in drawn if spec.details["top_down"] == open_top)
+        high = [part.mesh.vertices for part in build_car(spec) if CLASSES[part.label] == "body"]
+        x, y, z = np.concatenate(high).T
+        middle = (spec.roof_front[0] + spec.roof_rear[0]) / 2
+        over = z[(np.abs(x - middle) < 0.15) & (np.abs(y) < 0.6)].max()
+        assert (over < spec.belt[1] + 0.2) == open_top
 
 
 def test_a_block_of_cars_has_every_style_and_the_common_paints():

@@ -11,13 +11,14 @@ from tools.studio import photo
 from tools.studio.camera import draw_camera
 from tools.studio.car import build_car
 from tools.studio.details import _rear
+from tools.studio.edge import below_texture, edge_meshes, lip_texture
 from tools.studio.geometry import rotation
 from tools.studio.gloss import Surroundings, mirrored
 from tools.studio.hull import Shell
 from tools.studio.materials import all_materials, clearness, draw_finish, gloss
 from tools.studio.part import CLASSES
 from tools.studio.shoot import factor
-from tools.studio.studio import WALL_RADIUS, draw_studio
+from tools.studio.studio import EDGES, WALL_RADIUS, draw_studio, edge_line
 from tools.studio.styles import draw_car
 
 RED, GREEN, BLUE = np.eye(3, dtype=np.float32)
@@ -111,6 +112,16 @@ def test_tone_is_monotonic_and_ends_are_neither_crushed_nor_burnt():
     assert (np.diff(grey) >= 0).all() and 4 <= grey[0] <= 12 and 245 <= grey[-1] <= 255
 
 
+def test_fill_light_lifts_sides_and_leaves_shade_and_roofs_alone():
+    level = np.linspace(0, 3, 3001)
+    filled = photo.filled(level)
+    assert (np.diff(filled) > 0).all(), "what is brighter stays brighter"
+    same = (level <= 0.08) | (level >= 1.4)
+    assert (filled[same] == level[same]).all()
+    assert filled[500] == pytest.approx(0.5 * 1.4), "a side in half of the roof's light"
+    assert (filled >= level).all() and (filled <= 1.4 * level + 1e-12).all()
+
+
 def test_dark_parts_of_the_body_hang_below_no_sill():
     for seed, style in enumerate(("sedan", "pickup", "coupe", "suv")):
         spec = draw_car(style, np.random.default_rng(seed))
@@ -137,6 +148,20 @@ def test_wings_stand_on_the_boot():
     assert found >= 2
 
 
+def test_roof_spoilers_lie_on_the_roof_from_side_to_side():
+    found = 0
+    for seed in range(30):
+        spec = draw_car("suv", np.random.default_rng(seed))
+        shell = Shell(spec)
+        for name, mesh, *_ in _rear(shell):
+            if name == "spoiler":
+                found += 1
+                gap = [z - shell.roof(spec.roof_rear[0], abs(y)) for _, y, z in mesh.vertices]
+                assert np.abs(gap).max() < 0.045
+                assert 0.5 < mesh.vertices[:, 1].max() < spec.width / 2
+    assert found >= 5
+
+
 def test_long_cars_stand_further_back():
     """Their fronts stay nearly in place: the real set's front edge varies least at a side view."""
     front, rear = [], []
@@ -147,3 +172,19 @@ def test_long_cars_stand_further_back():
         front.append(x + spec.length / 2)
         rear.append(x - spec.length / 2)
     assert np.std(front) < 0.75 * np.std(rear)
+
+
+def test_what_shows_of_the_floors_edge_is_what_the_kind_says():
+    """Dark beam, red line and wood lie nearer than bright corners; most sessions show none."""
+    rooms = [draw_studio(np.random.default_rng(seed)) for seed in range(400)]
+    kinds = {kind: [room for room in rooms if room.edge_kind == kind] for kind in EDGES}
+    assert all(kinds.values()) and 0.35 < len(kinds["none"]) / 400 < 0.55
+    for kind in ("dark", "red", "wood"):
+        assert max(room.edge for room in kinds[kind]) < min(room.edge for room in kinds["corner"])
+    dark, red = kinds["dark"][0], kinds["red"][0]
+    assert below_texture(dark).mean() < 0.06 < below_texture(red).mean()
+    line = lip_texture(red).mean(axis=1)
+    assert (line[:, 0] - line[:, 2]).max() > 3 * np.ptp(lip_texture(dark).mean(axis=1)[:, 0])
+    lip, below = (edge_meshes(red)[name].vertices for name in ("lip", "below"))
+    assert lip[:, 0].min() == pytest.approx(edge_line(red, lip[:, 1]).min(), abs=1e-6)
+    assert below[:, 2].max() < -0.1 < 0 < lip[:, 2].max() < 0.03, "the lip is low, the rest lower"

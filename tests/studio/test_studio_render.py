@@ -119,19 +119,19 @@ def test_first_cars_of_a_larger_pack_are_those_of_a_smaller_one():
 def test_shape_index_is_understood_as_the_renderer_means_it(stage):
     """Every first hit's label agrees with a ray cast through the same pixel on its own."""
     mi = renderer()
-    scene, sensor = stage.scene(4), stage.sensor(240, 160)
+    scene, sensor = stage.scene(4), stage.sensor(480, 320)
     hits = stage.first_hits(scene, sensor)
     index = hits["index"]
-    same = np.ones((158, 238), bool)
+    same = np.ones((318, 478), bool)
     for dy in range(3):
         for dx in range(3):
-            same &= index[dy : dy + 158, dx : dx + 238] == index[1:159, 1:239]
+            same &= index[dy : dy + 318, dx : dx + 478] == index[1:319, 1:479]
     seen = set()
-    for value in np.unique(index[1:159, 1:239][same]):
-        rows, columns = np.nonzero(same & (index[1:159, 1:239] == value))
+    for value in np.unique(index[1:319, 1:479][same]):
+        rows, columns = np.nonzero(same & (index[1:319, 1:479] == value))
         for k in {0, len(rows) // 2, len(rows) - 1}:
             row, column = rows[k] + 1, columns[k] + 1
-            spot = mi.Point2f((column + 0.5) / 240, (row + 0.5) / 160)
+            spot = mi.Point2f((column + 0.5) / 480, (row + 0.5) / 320)
             ray, _ = sensor.sample_ray(0.0, 0.5, spot, mi.Point2f(0.5, 0.5))
             name = scene.ray_intersect(ray).shape.id()
             assert hits["label"][row, column] == stage.labels.get(name, 0), name

@@ -39,12 +39,12 @@ def draw_camera(rng: np.random.Generator, length: float, height: float) -> Camer
     return Camera(
         distance=float(6.93 + rng.normal(0, 0.10)),
         height=float(1.665 + rng.normal(0, 0.03)),
-        focal=float(1.083 * np.exp(rng.normal(0, 0.02))),
+        focal=float(1.067 * np.exp(rng.normal(0, 0.02))),
         horizon=float(np.clip(rng.normal(0.271, 0.056), 0.13, 0.42)),
         shift=float(rng.normal(0.008, 0.013)),
         roll=float(rng.normal(0, 0.25)),
         # Cars are driven on until the front is in place, so long ones stand further back.
-        offset=(float(rng.normal(0.08 - 0.25 * (length - 4.72), 0.17)), float(rng.normal(0, 0.05))),
+        offset=(float(rng.normal(0.08 - 0.16 * (length - 4.72), 0.19)), float(rng.normal(0, 0.05))),
         turn=float(rng.normal(0.027, 0.02)),
     )
 

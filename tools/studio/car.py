@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import details, front, panels, wheels
+from . import details, front, panels, rear, trim, wheels
 from .geometry import merge
 from .hull import Shell
 from .part import BODY, CLASSES, WHEEL, Part
@@ -19,11 +19,12 @@ def build_car(spec: CarSpec) -> list[Part]:
     body = panels.cut_arches(shell, body)
     body = panels.cut_glass(shell, body, parts)
     body = front.cut_front(shell, body, parts)
-    body = panels.cut_rear(shell, body, parts)
+    body = rear.cut_rear(shell, body, parts)
     body = panels.cut_trim(shell, body, parts)
     parts.append(Part("shell", body, "paint", BODY))
     parts += _wheels(shell)
     parts += [Part(*part) for part in details.all_details(shell)]
+    parts += [Part(*part) for part in trim.all_trim(shell)]
     return _merged([part for part in parts if not part.mesh.empty])
 
 

@@ -1,4 +1,4 @@
-"""The small things: mirrors, handles, plates, rails, antenna, spoiler, exhausts, interior."""
+"""The small things: mirrors, handles, antenna, spoiler, exhausts, interior."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import numpy as np
 
 from .geometry import MIRROR_Y, Mesh, box, disc, ellipsoid, rotation, tube
 from .hull import Shell
-from .part import BODY, WINDOW
+from .part import BODY, LIGHT, WINDOW
 
 Row = tuple[str, Mesh, str, int]
 
 
 def all_details(shell: Shell) -> list[Row]:
     """Rows of (name, mesh, material, label), in car coordinates."""
-    rows = _mirrors(shell) + _handles(shell) + _plates(shell) + _interior(shell)
+    rows = _mirrors(shell) + _handles(shell) + _interior(shell)
     rows += _roof(shell) + _rear(shell) + _under(shell)
     if shell.spec.style == "pickup":
         rows += _bed(shell)
     return rows
 
 
-def _both(name: str, mesh: Mesh, material: str, label: int = BODY) -> list[Row]:
+def both(name: str, mesh: Mesh, material: str, label: int = BODY) -> list[Row]:
     return [(name, mesh, material, label), (name, mesh.turned(MIRROR_Y), material, label)]
 
 
@@ -40,11 +40,16 @@ def _mirrors(shell: Shell) -> list[Row]:
     glass = disc([0, 0, 0], 1.0, "x").turned(rotation("z", np.pi))
     glass = glass.turned(np.diag([1.0, size[1] * 0.8, size[2] * 0.8]))
     glass = glass.moved([x - size[0] * 0.985, y + size[1] * 0.95, z + size[2] * 0.4])
-    return (
-        _both("mirror", lean, material)
-        + _both("stalk", stalk, "plastic")
-        + _both("mirror glass", glass, "chrome")
+    rows = (
+        both("mirror", lean, material)
+        + both("stalk", stalk, "plastic")
+        + both("mirror glass", glass, "chrome")
     )
+    if s.details["mirror_lamp"]:
+        at = [x + size[0] * 0.80, y + size[1] * 1.25, z + size[2] * 0.35]
+        tone = "lamp_amber" if s.details["waist"] < 0.35 else "lamp_pale"
+        rows += both("mirror lamp", ellipsoid(at, [0.024, 0.045, 0.010], 3), tone, LIGHT)
+    return rows
 
 
 def _handles(shell: Shell) -> list[Row]:
@@ -53,53 +58,23 @@ def _handles(shell: Shell) -> list[Row]:
     spots = [s.pillars[0] + 0.20]
     if s.doors >= 4 and s.style != "pickup":
         spots.append(max(s.pillars[1] + 0.16, s.rear_axle + 0.22))
-    elif s.style == "pickup":
+    elif s.style == "pickup" and s.doors >= 4:
         spots.append(s.rear_base[0] + 0.16)
     for x in spots:
         z = float(np.interp(x, (s.rear_base[0], s.cowl[0]), s.belt[::-1])) - 0.10
-        y = float(shell.half_width(np.array(x))) * 0.985
-        grip = ellipsoid([x, y + 0.012, z], [0.105, 0.025, 0.020], power=3)
-        rows += _both("handle", grip, "chrome" if s.details["chrome"] else "paint")
-    return rows
-
-
-def _plates(shell: Shell) -> list[Row]:
-    s, d = shell.spec, shell.spec.details
-    half, nose = s.length / 2, s.roof_line[0][1]
-    rows: list[Row] = []
-    if d["front_plate"]:
-        z = nose * 0.56
-        rows.append(("plate", box([half - 0.02, -0.155, z - 0.08], [half + 0.012, 0.155, z + 0.08]),
-                     "plate", BODY))  # fmt: skip
-    tail = s.roof_line[-1][1]
-    z = tail * (0.78 if not shell.boxy else 0.80) - 0.05
-    back = -half + 0.035
-    rows.append(("plate", box([back - 0.03, -0.155, z - 0.08], [back + 0.03, 0.155, z + 0.08]),
-                 "plate", BODY))  # fmt: skip
-    blue = box([back - 0.034, -0.15, z - 0.075], [back, 0.15, z - 0.045])
-    rows.append(("plate band", blue, "plate_band", BODY))
-    badge = disc([half - 0.03, 0, nose * 0.84], 0.055, "x")
-    rows.append(("badge", badge, "chrome", BODY))
-    strip = box([back - 0.03, -0.25, z + 0.10], [back + 0.03, 0.25, z + 0.125])
-    rows.append(("strip", strip, "chrome" if d["chrome"] else "plastic", BODY))
+        y = shell.side(x, z)
+        bowl = ellipsoid([x + 0.01, y - 0.004, z - 0.012], [0.085, 0.008, 0.030], power=2.5)
+        grip = ellipsoid([x, y + 0.014, z], [0.105, 0.022, 0.017], power=3)
+        rows += both("handle", grip, "chrome" if s.details["chrome"] else "paint")
+        rows += both("bowl", bowl, "black")
     return rows
 
 
 def _roof(shell: Shell) -> list[Row]:
     s, d = shell.spec, shell.spec.details
     rows: list[Row] = []
-    if d["rails"]:
-        x = np.linspace(s.roof_rear[0] + 0.05, s.roof_front[0] - 0.10, 24)
-        y = float(shell.cabin_width(np.array(0.0))) * 0.74
-        lift = 0.055 * np.sin(np.linspace(0, np.pi, 24)) ** 0.35
-        path = np.column_stack([x, np.full(24, y), shell.top(x) - 0.045 + lift])
-        rows += _both("rail", tube(path, 0.017), "chrome" if d["chrome"] else "plastic")
-        if d["bars"]:
-            for at in (0.28, 0.72):
-                x0 = float(np.interp(at, [0, 1], x[[0, -1]]))
-                z0 = float(shell.top(np.array(x0))) + 0.045
-                path = np.array([[x0, -y, z0], [x0, 0, z0 + 0.01], [x0, y, z0]])
-                rows.append(("bar", tube(path, 0.014), "plastic", BODY))
+    if d["top_down"]:
+        return rows
     back = s.roof_rear[0] + 0.12
     if d["antenna"] == "fin":
         fin = ellipsoid([back, 0, float(shell.top(np.array(back)))], [0.085, 0.018, 0.06], 2.2)
@@ -117,8 +92,7 @@ def _rear(shell: Shell) -> list[Row]:
     if d["spoiler"] and s.style != "pickup":
         wide = float(shell.cabin_width(np.array(s.rear_base[0]))) * 0.80
         if shell.boxy:
-            x, z = s.roof_rear[0] - 0.06, float(shell.top(np.array(s.roof_rear[0]))) - 0.015
-            rows.append(("spoiler", ellipsoid([x, 0, z], [0.17, wide, 0.022], 4), "paint", BODY))
+            rows.append(("spoiler", _roof_spoiler(shell, 0.95 * wide), "paint", BODY))
         else:
             x = -half + 0.13
             z = float(shell.top(np.array(x))) - 0.012
@@ -135,11 +109,20 @@ def _rear(shell: Shell) -> list[Row]:
     return rows
 
 
+def _roof_spoiler(shell: Shell, wide: float) -> Mesh:
+    """A blade at the roof's rear edge, wide metres to either side, bent along the roof's crown."""
+    at = shell.spec.roof_rear[0]
+    blade = ellipsoid([at - 0.06, 0, shell.roof(at, 0.0) - 0.012], [0.17, wide, 0.022], 4)
+    drop = [shell.roof(at, abs(y)) - shell.roof(at, 0.0) for y in np.linspace(0, wide, 40)]
+    bent = np.interp(np.abs(blade.vertices[:, 1]), np.linspace(0, wide, 40), drop)
+    return Mesh(blade.vertices + bent[:, None] * [0.0, 0.0, 1.0], blade.normals, blade.faces)
+
+
 def _wing(shell: Shell, x: float, z: float, wide: float) -> list[Row]:
     """A wing that stands on two feet, each reaching well into the boot lid."""
     blade = ellipsoid([x - 0.02, 0, z + 0.13], [0.11, wide, 0.016], 4)
     foot = ellipsoid([x + 0.02, wide * 0.62, z + 0.05], [0.055, 0.022, 0.10], 4)
-    return [("spoiler", blade, "paint", BODY), *_both("foot", foot, "paint")]
+    return [("spoiler", blade, "paint", BODY), *both("foot", foot, "paint")]
 
 
 def _under(shell: Shell) -> list[Row]:
@@ -152,7 +135,7 @@ def _under(shell: Shell) -> list[Row]:
         ends = [s.rear_axle + shell.arch + 0.12, s.front_axle - shell.arch - 0.12]
         path = np.array([[x, s.width / 2 - 0.03, s.clearance - 0.01] for x in (*ends,)])
         bright = "chrome" if s.details["chrome"] else "plastic"
-        rows += _both("step", tube(np.linspace(path[0], path[1], 8), 0.035, 14), bright)
+        rows += both("step", tube(np.linspace(path[0], path[1], 8), 0.035, 14), bright)
     for axle in (s.front_axle, s.rear_axle):
         rod = np.array([[axle, -s.width / 2 + 0.2, s.wheel_radius], [axle, 0, s.wheel_radius],
                         [axle, s.width / 2 - 0.2, s.wheel_radius]])  # fmt: skip

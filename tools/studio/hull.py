@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .geometry import Mesh, cut, loft
+from .geometry import Mesh, cut, loft, merge, refine
 from .styles import CarSpec
 
-STATIONS = 260
+STATIONS = 130
 SEAM = 0.0045  # half width of a shut line in metres
-LOWER, SHOULDER, UPPER = 40, 7, 44  # points of a half section
+LOWER, SHOULDER, UPPER = 30, 7, 32  # points of a half section
 
 
 class Shell:
@@ -29,8 +29,10 @@ class Shell:
         self._top = _smooth(np.interp(self._x, x, z), 0.045 / step)
         self._top = np.maximum(self._top, np.interp(self._x, x, z) - 0.03)
         self._top = _smooth(self._top, 0.03 / step)
-        self.front_power = 4.6 + 2.4 * (1 - d["front_round"]) + (1.5 if self.boxy else 0)
-        self.rear_power = 6.0 + 3.0 * (1 - d["rear_round"]) + (5.0 if self.boxy else 0)
+        square = 4.0 * spec.square
+        self.front_power = 4.6 + 2.4 * (1 - d["front_round"]) + 1.5 * self.boxy + square
+        self.rear_power = 6.0 + 3.0 * (1 - d["rear_round"]) + 5.0 * self.boxy + square
+        self._up = np.linspace(0, 1, LOWER)
         self.arch = spec.wheel_radius * 1.0 + (0.065 if spec.style == "pickup" else 0.045)
 
     @property
@@ -39,7 +41,7 @@ class Shell:
         s = self.spec
         lines = [s.cowl[0] - 0.02, s.pillars[0] + 0.02, s.cowl[0] + 0.06]
         if s.doors >= 4:
-            lines.append(s.pillars[1] + 0.03 if len(s.pillars) > 1 else s.rear_base[0] - 0.03)
+            lines.append(s.pillars[1] + 0.03 if len(s.pillars) > 1 else s.rear_base[0] + 0.09)
         if s.style == "pickup":
             lines.append(s.rear_base[0] - 0.06)
         return lines
@@ -71,7 +73,7 @@ class Shell:
 
     def surface(self) -> Mesh:
         """The whole loft, closed at both ends."""
-        wide = np.linspace(0, 0.93, 26)  # close to both ends the width, not x, sets the step
+        wide = np.linspace(0, 0.93, 36)  # close to both ends the width, not x, sets the step
         front = (1 - wide**self.front_power) ** (1 / self.front_power)
         rear = -((1 - wide**self.rear_power) ** (1 / self.rear_power))
         middle = np.linspace(rear[-1], front[-1], STATIONS)[1:-1]
@@ -90,13 +92,7 @@ class Shell:
         width, belt, top = self.half_width(x), float(self.belt(x)), float(self.top(x))
         low = self.bottom(x)
         up = np.linspace(0, 1, LOWER)
-        side = np.interp(
-            up, [0, 0.06, 0.2, 0.5, 0.72, 0.9, 1], [0.9, 0.945, 0.975, 1.0, 0.998, 0.985, 0.965]
-        )
-        side = _smooth(side, 1.3 * LOWER / 24)
-        crease = 0.62 + 0.2 * d["crease"]
-        side = side + 0.010 * np.exp(-(((up - crease) / 0.045) ** 2))
-        lower = np.stack([width * side, low + (belt - low) * up], -1)
+        lower = np.stack([width * self._bulge(up), low + (belt - low) * up], -1)
         floor = np.stack([np.linspace(0, lower[0, 0], 8)[:-1], np.full(7, low)], -1)
         inner = float(self.cabin_width(x))
         t = np.linspace(0, 1, SHOULDER + 1)[1:]
@@ -109,13 +105,46 @@ class Shell:
         phi = np.linspace(0, 1, UPPER + 1)[1:]
         phi = (1 - (1 - phi) ** 1.7) * np.pi / 2  # finer towards the roof's middle
         corner = 2.9 + 1.3 * d["roof_corner"] + (0.8 if s.style in ("van", "pickup") else 0)
+        corner += 1.5 * s.square
         rise_share = np.sin(phi) ** (2 / 2.6)
         z = base[1] + (top - base[1]) * rise_share
-        lean = 0.30 + 0.12 * d["tumble"] - (0.12 if self.boxy else 0)
+        lean = 0.30 + 0.12 * d["tumble"] - (0.12 if self.boxy else 0) - 0.12 * s.square
         y = base[0] * np.cos(phi) ** (2 / corner) * (1 - lean * (z - base[1]))
         y[-1] = 0.0
         section = np.concatenate([floor, lower, shoulder, np.stack([y, z], -1)])
         return np.column_stack([np.full(len(section), x), section])
+
+    def _bulge(self, up: np.ndarray) -> np.ndarray:
+        """Half width as a share of the widest, over the height from sill (0) to belt (1)."""
+        shares = [0.9, 0.945, 0.975, 1.0, 0.998, 0.985, 0.965]
+        line = np.interp(self._up, [0, 0.06, 0.2, 0.5, 0.72, 0.9, 1], shares)
+        d = self.spec.details
+        line = _smooth(line, 1.3 * LOWER / 24)
+        for at, size in ((0.62 + 0.2 * d["crease"], 0.010), (0.22 + 0.2 * d["waist"], 0.007)):
+            line = line + size * np.exp(-(((self._up - at) / 0.045) ** 2))
+        return np.interp(up, self._up, line)
+
+    def side(self, x: float, z: float) -> float:
+        """Half width of the body in metres at a height between sill and belt."""
+        low = self.bottom(x)
+        up = (z - low) / max(float(self.belt(np.array(x))) - low, 0.05)
+        return float(self.half_width(np.array(x)) * self._bulge(np.clip(np.array(up), 0, 1)))
+
+    def roof(self, x: float, y: float) -> float:
+        """Height in metres of the roof, or of the bonnet or boot lid, at (x, y)."""
+        upper = self._half_section(x)[-UPPER:]
+        return float(np.interp(y, upper[::-1, 1], upper[::-1, 2]))
+
+    def end(self, y: float, z: float, front: bool) -> float:
+        """x of the nose's or the tail's surface at (y, z), both in metres."""
+        s, half = self.spec, self.spec.length / 2
+        power = self.front_power if front else self.rear_power
+        low = self.bottom(half if front else -half)
+        belt = s.roof_line[0 if front else -1][1] - 0.06
+        bulge = self._bulge(np.clip(np.array((z - low) / (belt - low)), 0, 1))
+        wide = min(abs(y) / float(s.width / 2 * bulge * (1 if front else 0.975)), 0.999)
+        x = half * (1 - wide**power) ** (1 / power) * (1 if front else -1)
+        return float(self._bent(np.array([[[x, y, z]]]))[0, 0, 0])
 
     def bottom(self, x: float) -> float:
         """Height of the body's lower edge, a little higher towards both bumpers."""
@@ -162,6 +191,18 @@ def carve(mesh: Mesh, region, where=None) -> tuple[Mesh, Mesh]:
     """Cut out the part of a mesh where region(x, y, z, normals) is negative: (inside, rest)."""
     x, y, z = mesh.vertices.T
     return cut(mesh, region(x, y, z, mesh.normals))
+
+
+def carve_fine(mesh: Mesh, region, margin: float = 0.022, times: int = 2) -> tuple[Mesh, Mesh]:
+    """carve() for shapes finer than the grid: only margin metres around them is refined first."""
+    zone, rest = carve(mesh, lambda *at: region(*at) - margin)
+    inside, zone = carve(refine(zone, times), region)
+    return inside, merge([rest, zone])
+
+
+def engrave(body: Mesh, distance, half_width: float = SEAM) -> tuple[Mesh, Mesh]:
+    """A line half_width metres to either side of distance(x, y, z, normals) = 0: (line, rest)."""
+    return carve_fine(body, lambda *at: np.abs(distance(*at)) - half_width, 0.02)
 
 
 def rounded_box(a: np.ndarray, b: np.ndarray, low, high, radius: float) -> np.ndarray:

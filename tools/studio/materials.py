@@ -8,17 +8,17 @@ import numpy as np
 
 # name: (share of the fleet, list of linear RGB colours)
 PAINTS = {
-    "white": (0.22, [(0.52, 0.52, 0.515), (0.49, 0.475, 0.44), (0.56, 0.56, 0.57)]),
+    "white": (0.22, [(0.56, 0.56, 0.555), (0.53, 0.515, 0.48), (0.61, 0.61, 0.615)]),
     "black": (0.19, [(0.008, 0.008, 0.009), (0.012, 0.012, 0.013), (0.010, 0.011, 0.016)]),
     "grey": (0.17, [(0.10, 0.10, 0.105), (0.05, 0.052, 0.055), (0.16, 0.155, 0.15),
                     (0.07, 0.075, 0.085)]),
-    "silver": (0.16, [(0.38, 0.385, 0.39), (0.31, 0.315, 0.32), (0.44, 0.44, 0.435)]),
+    "silver": (0.16, [(0.39, 0.395, 0.40), (0.32, 0.325, 0.33), (0.47, 0.47, 0.465)]),
     "blue": (0.09, [(0.02, 0.05, 0.16), (0.01, 0.025, 0.07), (0.05, 0.22, 0.55),
                     (0.25, 0.48, 0.68), (0.30, 0.38, 0.50)]),
     "red": (0.09, [(0.32, 0.012, 0.014), (0.16, 0.006, 0.012), (0.42, 0.02, 0.02),
                    (0.22, 0.01, 0.015), (0.36, 0.03, 0.012)]),
-    "beige": (0.05, [(0.34, 0.305, 0.255), (0.27, 0.24, 0.195), (0.40, 0.38, 0.335),
-                     (0.45, 0.42, 0.36)]),
+    "beige": (0.05, [(0.41, 0.37, 0.31), (0.32, 0.285, 0.23), (0.47, 0.445, 0.395),
+                     (0.54, 0.505, 0.435)]),
     "brown": (0.02, [(0.07, 0.045, 0.035), (0.13, 0.095, 0.075), (0.05, 0.03, 0.03)]),
     "green": (0.01, [(0.03, 0.08, 0.05), (0.35, 0.50, 0.40)]),
 }  # fmt: skip
@@ -56,7 +56,7 @@ def draw_finish(paint: str, dirt: float, rng: np.random.Generator) -> Finish:
     """Draw the colours of one car with a paint of this name."""
     shades = PAINTS[paint][1]
     # White, grey and silver keep their hue nearly; coloured paints may differ more.
-    sway = 0.08 if paint in ("white", "black", "grey", "silver", "beige") else 0.4
+    sway = 0.05 if paint in ("white", "black", "grey", "silver", "beige") else 0.4
     colour = np.array(shades[rng.integers(len(shades))]) * rng.uniform(0.85, 1.12, 3) ** sway
     colour = colour * rng.uniform(0.9, 1.08)
     solid, most = {"white": (0.7, 0.12), "black": (0.5, 0.5), "red": (0.4, 0.6),
@@ -98,7 +98,8 @@ GLOSS = {
     "paint": (0.045, 0.0), "glass": (0.05, 0.0), "privacy_glass": (0.05, 0.0),
     "chrome": (0.62, 0.0), "gloss_black": (0.04, 0.0), "dark_glass": (0.05, 0.0),
     "lamp_clear": (0.30, 0.30), "lamp_bulb": (0.35, 0.12), "lamp_amber": (0.08, 0.2),
-    "lamp_red": (0.07, 0.12), "lamp_pale": (0.12, 0.2), "badge": (0.5, 0.0), "rim": (0.05, 0.0),
+    "lamp_red": (0.07, 0.12), "lamp_pale": (0.12, 0.2),
+    "lamp_deep": (0.07, 0.1), "badge": (0.5, 0.0), "rim": (0.05, 0.0),
 }  # fmt: skip
 
 
@@ -144,6 +145,8 @@ def all_materials(finish: Finish) -> dict[str, dict]:
         "lamp_amber": _diffuse((0.60, 0.18, 0.02)),
         "lamp_red": _diffuse((0.40, 0.010, 0.014)),
         "lamp_pale": _diffuse((0.55, 0.48, 0.48)),
+        "lamp_deep": _diffuse((0.13, 0.004, 0.006)),
+        "paper": _diffuse((0.72, 0.72, 0.71)),
         "plate": _principled((0.72, 0.74, 0.76), 0.4),
         "plate_band": _principled((0.05, 0.22, 0.55), 0.4),
         "dark_glass": _diffuse((0.004, 0.004, 0.005)),

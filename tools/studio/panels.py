@@ -1,4 +1,4 @@
-"""What is cut out of the body shell: arches, glass, tail lamps, trim, shut lines.
+"""What is cut out of the body shell: arches, glass, trim, shut lines.
 
 Every cut returns what is left of the shell and appends the pieces to parts. Regions are functions
 of (x, y, z, normal) in car coordinates that are negative inside.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .geometry import Mesh
-from .hull import SEAM, Shell, carve, rounded_box
+from .geometry import Mesh, merge, refine
+from .hull import SEAM, Shell, carve, carve_fine, engrave, rounded_box
 from .part import BODY, LIGHT, WINDOW, Part
 
 
@@ -28,6 +28,8 @@ def cut_arches(shell: Shell, body: Mesh) -> Mesh:
 
 def cut_glass(shell: Shell, body: Mesh, parts: list[Part]) -> Mesh:
     """Windscreen, rear window, side windows with their pillars, soft top, sunroof."""
+    if shell.spec.details["top_down"]:
+        return _open_top(shell, _screens(shell, body, parts), parts)
     body = _screens(shell, body, parts)
     body = _side_windows(shell, body, parts)
     return _roof_panels(shell, body, parts)
@@ -57,17 +59,75 @@ def _screens(shell: Shell, body: Mesh, parts: list[Part]) -> Mesh:
     def rear_window(x, y, z, n):
         low = (s.rear_base[1] if not shell.boxy else s.belt[1]) + 0.04
         high = s.roof_rear[1] - (0.06 if not shell.boxy else 0.10)
-        wide = 0.82 - 0.14 * np.clip(z - low, 0, 1)
+        wide = 0.82 - 0.14 * np.clip(z - low, 0, 1) - 0.09 * s.details["rear_pillar"]
         facing = n[:, 0] + (0.16 if not shell.boxy else 0.35)
         behind = x - (s.roof_rear[0] + 0.02)
         return np.maximum.reduce([low - z, z - high, (share(x, y) - wide) * 0.7, facing, behind])
 
     glass = rear_glass(shell)
     screen, body = carve(body, windscreen)
+    screen = _on_windscreen(shell, screen, parts)
     parts.append(Part("windscreen", screen, "glass", WINDOW))
+    if s.details["top_down"]:
+        return body
     back, body = carve(body, rear_window)
+    back = _on_rear_window(shell, back, parts)
     parts.append(Part("rear window", back, glass, WINDOW))
     return body
+
+
+def _segment(a: np.ndarray, b: np.ndarray, start, stop) -> np.ndarray:
+    """Distance in the plane (a, b) to a straight segment between two points (a, b), metres."""
+    way = np.subtract(stop, start)
+    t = np.clip(((a - start[0]) * way[0] + (b - start[1]) * way[1]) / (way @ way), 0, 1)
+    return np.hypot(a - start[0] - t * way[0], b - start[1] - t * way[1])
+
+
+def _on_windscreen(shell: Shell, screen: Mesh, parts: list[Part]) -> Mesh:
+    """Wipers, the dark band printed on the glass, the inner mirror, papers behind the glass."""
+    s, d = shell.spec, shell.spec.details
+    low, high = s.cowl[1] + 0.015, s.roof_front[1] - 0.045
+
+    def wipers(x, y, z, n):
+        arms = [((-0.62, low + 0.06), (0.02, low + 0.035)), ((0.0, low + 0.07), (0.62, low + 0.04))]
+        return np.min([_segment(y, z, *arm) for arm in arms], axis=0) - 0.011
+
+    def band(x, y, z, n):
+        mirror = rounded_box(y, z, (-0.11, high - 0.13), (0.11, high - 0.065), 0.02)
+        return np.minimum.reduce([z - low - 0.022, high - 0.02 - z, mirror])
+
+    at = (-0.62, -0.50) if d["fuel_left"] else (0.48, 0.60)
+
+    def paper(x, y, z, n):
+        zone = rounded_box(y, z, (at[0], low + 0.04), (at[1], low + 0.10), 0.005)
+        return zone if d["stickers"] else np.full_like(zone, 1.0)
+
+    regions = {"wipers": (wipers, "black"), "band": (band, "black"), "paper": (paper, "paper")}
+    # The neighbourhood of all three is refined at once: refined twice it would be too fine.
+    zone, screen = carve(
+        screen, lambda *at: np.min([region(*at) for region, _ in regions.values()], axis=0) - 0.015
+    )
+    zone = refine(zone)
+    for name, (region, material) in regions.items():
+        piece, zone = carve(zone, region)
+        parts.append(Part(name, piece, material, WINDOW))
+    return merge([screen, zone])
+
+
+def _on_rear_window(shell: Shell, back: Mesh, parts: list[Part]) -> Mesh:
+    """The third brake lamp at its upper edge, a wiper on upright ones."""
+    if back.empty:
+        return back
+    high, low = back.vertices[:, 2].max(), back.vertices[:, 2].min()
+    lamp, back = carve_fine(
+        back, lambda x, y, z, n: np.maximum(np.abs(y) - 0.16, np.abs(z - high + 0.03) - 0.014)
+    )
+    parts.append(Part("brake lamp", lamp, "lamp_red", LIGHT))
+    if shell.boxy and shell.spec.style != "pickup" and shell.spec.details["rear_wiper"]:
+        arm = ((0.0, low + 0.02), (0.34, low + 0.10))
+        wiper, back = carve_fine(back, lambda x, y, z, n: _segment(y, z, *arm) - 0.012)
+        parts.append(Part("rear wiper", wiper, "black", WINDOW))
+    return back
 
 
 def rear_glass(shell: Shell) -> str:
@@ -82,9 +142,9 @@ def _side_windows(shell: Shell, body: Mesh, parts: list[Part]) -> Mesh:
     end = s.rear_base[0] + (0.05 if s.style != "pickup" else 0.16)
     slope = 0.25 if shell.boxy else 0.75
     if s.style in rear_pillar:
-        end += rear_pillar[s.style]
-    elif s.style != "pickup":
-        end += 0.16
+        end += rear_pillar[s.style] + 0.14 * d["rear_pillar"]
+    elif s.style != "pickup":  # a pillar of sheet metal beside the tailgate, slim or broad
+        end += 0.14 + 0.26 * d["rear_pillar"]
 
     def side(x, y, z, n):
         belt = np.interp(x, (s.rear_base[0], s.cowl[0]), s.belt[::-1]) + 0.035
@@ -104,9 +164,34 @@ def _side_windows(shell: Shell, body: Mesh, parts: list[Part]) -> Mesh:
 
         post, windows = carve(windows, pillar)
         parts.append(Part("pillar", post, "gloss_black", BODY))
+    if d["stickers"] > 1:
+        x0, z0 = s.pillars[0] - 0.30, s.belt[1] + 0.16
+
+        def paper(x, y, z, n):
+            zone = rounded_box(x, z, (x0 - 0.06, z0), (x0 + 0.06, z0 + 0.08), 0.005)
+            return np.maximum(zone, -y if d["fuel_left"] else y)
+
+        white, windows = carve_fine(windows, paper)
+        parts.append(Part("paper", white, "paper", WINDOW))
     first = s.pillars[0]
     front, rear = carve(windows, lambda x, y, z, n: first - x)
     parts += [Part("front windows", front, "glass", WINDOW), Part("windows", rear, glass, WINDOW)]
+    return body
+
+
+def _open_top(shell: Shell, body: Mesh, parts: list[Part]) -> Mesh:
+    """A roadster with its top down: no more than the windscreen in its frame stands up."""
+    s = shell.spec
+    ends = (s.rear_base[0] + 0.30, s.roof_front[0] + 0.02)
+
+    def cabin(x, y, z, n):
+        # The A pillar leans like the windscreen: what is behind it goes.
+        t = np.clip((z - s.cowl[1]) / (s.roof_front[1] - s.cowl[1]), 0, 1)
+        post = s.cowl[0] + t * (ends[1] - s.cowl[0]) - 0.10
+        rear = np.where(z > s.rear_base[1] + 0.03, -1.0, ends[0] - x)
+        return np.maximum.reduce([shell.belt(x) + 0.012 - z, x - post, rear])
+
+    _, body = carve(body, cabin)
     return body
 
 
@@ -123,8 +208,9 @@ def _roof_panels(shell: Shell, body: Mesh, parts: list[Part]) -> Mesh:
     if d["two_tone"]:
         ends = (s.rear_base[0] - 0.05, s.cowl[0] - 0.05)
 
-        def upper(x, y, z, n):
-            return np.maximum.reduce([shell.belt(x) + 0.05 - z, x - ends[1], ends[0] - x])
+        def upper(x, y, z, n):  # above the boot lid as well as above the belt
+            low = np.maximum(shell.belt(x) + 0.05, s.rear_base[1] + 0.05 * (not shell.boxy))
+            return np.maximum.reduce([low - z, x - ends[1], ends[0] - x])
 
         roof, body = carve(body, upper)
         parts.append(Part("roof", roof, "roof", BODY))
@@ -136,42 +222,6 @@ def _roof_panels(shell: Shell, body: Mesh, parts: list[Part]) -> Mesh:
 
         pane, body = carve(body, hatch)
         parts.append(Part("sunroof", pane, "dark_glass", WINDOW))
-    return body
-
-
-def cut_rear(shell: Shell, body: Mesh, parts: list[Part]) -> Mesh:
-    """Tail lamps and the dark apron under the rear bumper."""
-    s, d = shell.spec, shell.spec.details
-    half, w, tail = s.length / 2, s.width / 2, s.roof_line[-1][1]
-    tall_lamp = shell.boxy and d["rear_light"] > 0.35
-    high = (s.belt[1] + 0.10 if shell.boxy else tail - 0.05) - 0.05 * d["rear_light"]
-    if s.style == "pickup":
-        high = tail - 0.07
-    low = high - (0.20 + (0.30 if tall_lamp else 0.04) * d["rear_light"])
-    inner = w * (0.88 - (0.40 if not tall_lamp else 0.12) * d["rear_light_wide"])
-    outer = w * 1.02 + 0.10 + 0.12 * d["light_length"]
-
-    def unrolled(x, y):
-        return np.abs(y) + 0.8 * np.clip(half + x, 0, None)
-
-    def lamp(x, y, z, n):
-        zone = rounded_box(unrolled(x, y), z, (inner, low), (outer, high), 0.05)
-        return np.maximum(zone, x + half - 0.75)
-
-    lamps, body = carve(body, lamp)
-    split = low + (high - low) * 0.42
-    clear, lamps = carve(
-        lamps, lambda x, y, z, n: np.abs(z - split) - 0.025 - 0.015 * d["rear_light"]
-    )
-    parts += [Part("tail lamp", lamps, "lamp_red", LIGHT), Part("clear", clear, "lamp_pale", LIGHT)]
-    base = shell.bottom(-half)
-
-    def apron(x, y, z, n):
-        zone = rounded_box(y, z, (-w * 0.7, base - 0.2), (w * 0.7, base + 0.10), 0.05)
-        return np.maximum(zone, x + half - 0.5)
-
-    lower, body = carve(body, apron)
-    parts.append(Part("diffuser", lower, "plastic", BODY))
     return body
 
 
@@ -200,17 +250,38 @@ def cut_trim(shell: Shell, body: Mesh, parts: list[Part]) -> Mesh:
 
     lower, body = carve(body, skirt)
     parts.append(Part("sill", lower, "plastic", BODY))
+    return _shut_lines(shell, body, parts)
+
+
+def _shut_lines(shell: Shell, body: Mesh, parts: list[Part]) -> Mesh:
+    """Doors, bonnet and fuel lid, as narrow dark lines."""
+    s, d = shell.spec, shell.spec.details
     lines = [line for line in shell.seams if line != s.cowl[0] + 0.06]
 
-    def seams(x, y, z, n):
+    def doors(x, y, z, n):
         nearest = np.min([np.abs(x - line) for line in lines], axis=0)
+        sides = np.maximum.reduce([nearest, s.clearance + 0.11 - z, z - shell.belt(x) - 0.01])
         bonnet = np.abs(x - s.cowl[0] - 0.06) + 0.01 * (np.abs(n[:, 2]) < 0.7)
-        doors = np.maximum.reduce([nearest, s.clearance + 0.11 - z, z - shell.belt(x) - 0.01])
-        high = s.roof_line[-1][1] - 0.10
-        boot = np.where(x < -half + 0.45, np.abs(np.abs(y) - s.width * 0.40) + (z < high - 0.3), 1)
-        bumper = np.where(x < -half + 0.5, np.abs(z - high + 0.32), 1)
-        return np.minimum.reduce([doors, bonnet, boot, bumper]) - SEAM
+        return np.minimum(sides, bonnet) - SEAM
 
-    dark, body = carve(body, seams)
+    dark, body = carve(body, doors)
     parts.append(Part("shut lines", dark, "black", BODY))
+    lid = (s.rear_axle - 0.10, s.belt[1] - 0.16)
+    side = 1 if d["fuel_left"] else -1
+    foot = s.clearance + 0.10
+
+    def fine(x, y, z, n):
+        bonnet = np.where(
+            (x > s.cowl[0] + 0.05) & (n[:, 2] > 0.55),
+            np.abs(y) - shell.half_width(x) * (0.80 - 0.05 * d["wide_face"]), 1.0,
+        )  # fmt: skip
+        fuel = rounded_box(x, z, (lid[0] - 0.08, lid[1] - 0.075), (lid[0] + 0.08, lid[1] + 0.075),
+                           0.04)  # fmt: skip
+        fuel = np.where(y * side > 0.4, fuel, 1.0)
+        low = np.where((x < s.cowl[0]) & (x > lines[-1]) & (np.abs(y) > 0.5), z - foot, 1.0)
+        options = np.stack([bonnet, fuel, low])
+        return np.take_along_axis(options, np.abs(options).argmin(axis=0)[None], axis=0)[0]
+
+    dark, body = engrave(body, fine, 0.0035)
+    parts.append(Part("fine lines", dark, "black", BODY))
     return body

@@ -9,11 +9,12 @@ import numpy as np
 
 from unet_helpers.environment import CourseError
 
+from . import edge
 from . import studio as room
 from .camera import Camera, aim, car_turn
 from .geometry import Mesh, rotation, write_ply
 from .materials import Finish, all_materials, clearness, gloss
-from .part import Part
+from .part import LIGHT, WHEEL, Part
 
 VARIANT = "scalar_rgb"
 MAX_DEPTH = 4
@@ -86,17 +87,15 @@ class Stage:
             colour = {"type": "rgb", "value": [value, value, value * 0.98]}
             return {"type": "twosided", "bsdf": {"type": "diffuse", "reflectance": colour}}
 
-        edge, floor = room.edge_meshes(s), self.textures["floor"]
-        below = edge["below"]
-        below.uv = below.vertices[:, :2] / 8.0
+        rim, floor = edge.edge_meshes(s), self.textures["floor"]
         shapes: dict[str, tuple[Mesh, dict]] = {
             "wall": (room.wall_mesh(), textured(self.textures["wall"], None)),
             "floor": (room.floor_mesh(s), textured(floor, 0.38)),
-            "cove": (room.cove_mesh(s), textured(room.cove_texture(floor), None)),
+            "cove": (room.cove_mesh(s), textured(room.cove_texture(floor), 0.38)),
             "ring": (room.ring_mesh(s), plain(0.12)),
-            "lip": (edge["lip"], plain(0.72)),
-            "step": (edge["step"], plain(0.12)),
-            "below": (below, textured(room.below_texture(s), None)),
+            "lip": (rim["lip"], textured(edge.lip_texture(s), None)),
+            "step": (rim["step"], plain(0.03 if s.edge_kind == "dark" else 0.12)),
+            "below": (rim["below"], textured(edge.below_texture(s), None)),
         }
         described = {}
         for name, (mesh, bsdf) in shapes.items():
@@ -115,11 +114,15 @@ class Stage:
         return {"type": "scene", "sky": sky, **self._room}
 
     def scene(self, angle: int, glazed: bool = True):
-        """The renderer's scene for angle 1..16, with the panes of glass or without them."""
+        """The renderer's scene for angle 1..16.
+
+        Without its panes of glass it is only looked at through them: wheels and lamps, which are
+        not seen there, are left out, as most of a scene's cost is to sort its triangles.
+        """
         to_world = self.placement(angle)
         scene = self._described()
         for name, (path, bsdf) in self._car.items():
-            if self._clear[name] and not glazed:
+            if not glazed and (self._clear[name] or self.labels[name] in (WHEEL, LIGHT)):
                 continue
             scene[name] = {"type": "ply", "filename": str(path), "to_world": to_world, "bsdf": bsdf}
         # optimize=False: otherwise meshes that share a material are merged, and labels with them

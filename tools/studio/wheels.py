@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from .geometry import MIRROR_Y, Mesh, cut, disc, lathe, loft, merge
+from .geometry import MIRROR_Y, Mesh, cut, disc, ellipsoid, lathe, loft, merge
 from .styles import CarSpec
 
 
 def tyre(spec: CarSpec) -> Mesh:
     """Tyre about the y axis, outer side towards +y, middle of the tread at y = 0."""
     r, rim, w = spec.wheel_radius, spec.wheel_radius * spec.rim_share, spec.tyre_width / 2
+    side = (rim + r) / 2
     profile = [
-        (rim * 0.98, w * 0.86), (rim * 1.03, w * 0.97), ((rim + r) / 2, w * 1.04),
+        (rim * 0.98, w * 0.86), (rim * 1.03, w * 0.97), (side * 0.965, w * 1.01),
+        (side * 0.97, w * 1.05), (side * 1.03, w * 1.05), (side * 1.035, w * 1.02),
         (r * 0.955, w * 0.93), (r * 0.99, w * 0.78), (r, w * 0.5), (r, -w * 0.5),
         (r * 0.99, -w * 0.78), (r * 0.955, -w * 0.93), ((rim + r) / 2, -w * 1.04), (rim, -w),
     ]  # fmt: skip
@@ -29,18 +31,23 @@ def rim(spec: CarSpec) -> tuple[Mesh, Mesh]:
     )
     radii = np.linspace(0.0, 1.0, 12)
     dish = 0.70 + 0.12 * np.sin(radii * np.pi) - 0.10 * (radii < 0.2)
-    angle = np.linspace(0, 2 * np.pi, 120, endpoint=False)
+    angle = np.linspace(0, 2 * np.pi, 160, endpoint=False)
     rr = radii[:, None] * r * 0.93
     points = np.stack(
-        [rr * np.cos(angle), np.repeat((dish * w)[:, None], 120, 1), rr * np.sin(angle)], -1
+        [rr * np.cos(angle), np.repeat((dish * w)[:, None], 160, 1), rr * np.sin(angle)], -1
     )
     face = loft(points, closed=True)
     x, _, z = face.vertices.T
     openings = _openings(np.hypot(x, z) / r, np.arctan2(z, x), r, d)
     _, spokes = cut(face, openings)
+    cap = ellipsoid([0, w * 0.72, 0], [r * 0.13, w * 0.14, r * 0.13], 4)
+    bolts = []
+    for turn in np.arange(5) * 2 * np.pi / 5:
+        at = [r * 0.21 * np.cos(turn), w * 0.66, r * 0.21 * np.sin(turn)]
+        bolts.append(ellipsoid(at, [r * 0.035, w * 0.12, r * 0.035], 2, 6))
     barrel = lathe(np.array([(r * 0.9, w * 0.86), (r * 0.88, -w)]), 48)
-    dark = merge([disc([0, w * 0.05, 0], r * 0.93), barrel])
-    return merge([edge, spokes]), dark
+    dark = merge([disc([0, w * 0.05, 0], r * 0.93), barrel, *bolts])
+    return merge([edge, spokes, cap]), dark
 
 
 def brake(spec: CarSpec) -> Mesh:
@@ -52,15 +59,23 @@ def brake(spec: CarSpec) -> Mesh:
 def _openings(radius: np.ndarray, angle: np.ndarray, r: float, d: dict) -> np.ndarray:
     """Negative where the rim's face is open; radius as a share of the rim's."""
     kind = d["rim_style"]
-    count = {"straight": 5 + int(d["spokes"] * 3), "double": 5, "mesh": 14, "cap": 9}[kind]
-    width = {"straight": 0.085, "double": 0.05, "mesh": 0.03, "cap": 0.14}[kind]
-    width *= 0.8 + 0.5 * d["spoke_width"]
+    spread = d["spokes"]
+    count, width = {
+        "straight": (5 + int(spread * 5.99), 0.085), "double": (5 + int(spread * 2.99), 0.045),
+        "split": (5 + int(spread * 1.99), 0.06), "mesh": (12, 0.03), "cap": (9, 0.14),
+        "steel": (14, 0.11),
+    }[kind]  # fmt: skip
+    # Many spokes are narrow ones, few are wide.
+    width *= (0.8 + 0.5 * d["spoke_width"]) * (6 / count if kind == "straight" else 1)
     turned = angle + (d["spoke_twist"] - 0.5) * 0.5 * radius
     phase = np.mod(turned * count / (2 * np.pi), 1.0) - 0.5
     across = np.abs(phase) * 2 * np.pi / count * radius  # distance from a spoke's axis
     if kind == "double":
-        across = np.abs(across - 0.075 * (0.6 + 0.6 * radius))
-    bounds = np.maximum(radius - 0.86, (0.26 if kind != "cap" else 0.55) - radius)
+        across = np.abs(across - 0.075 * (0.6 + 0.6 * radius) * 5 / count)
+    elif kind == "split":  # a Y: one spoke at the hub, two at the edge
+        across = np.abs(across - 0.22 * np.clip(radius - 0.42, 0, None))
+    hub = {"cap": 0.55, "steel": 0.62}.get(kind, 0.26)
+    bounds = np.maximum(radius - (0.80 if kind == "steel" else 0.86), hub - radius)
     return np.maximum(width * (0.85 + 0.3 * (1 - radius)) - across, bounds) * r
 
 

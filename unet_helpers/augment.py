@@ -133,11 +133,11 @@ def train_transform(height: int, width: int, strength: str = "gentle") -> A.Comp
     """Augmentation for training: photo and mask, uint8 -> tensors of (height, width).
 
     "none": as eval_transform. "gentle": mirror images, small shifts, zooms and turns in seven of
-    ten photos, brightness and contrast, boxes of one colour behind the car in six of
-    ten; the course's choice for real photos. "strong": larger
-    ones, and colour, tone, blur, noise and compression on top, for training on drawn cars what
-    shall work on photographed ones. "tutorial": the well-known tutorial's (turn by up to 35° every
-    time, mirror, sometimes upside down). Raises CourseError for any other name.
+    ten photos, brightness and contrast, boxes of one colour behind the car in six of ten; the
+    course's choice for real photos. "strong": larger moves, and colour, tone, blur, noise and
+    compression on top, for training on drawn cars what shall work on photographed ones.
+    "tutorial": the well-known tutorial's (turn by up to 35° every time, mirror, sometimes upside
+    down). Raises CourseError for any other name.
     """
     steps = {"none": [], "gentle": _gentle, "strong": _strong, "tutorial": _tutorial}
     if strength not in steps:

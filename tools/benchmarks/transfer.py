@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from tools.benchmarks.dice import prepare_real
+from tools.studio.measure import dice_of_mean_mask
 from unet_helpers.checkpoint import model_from_config
 from unet_helpers.config import TrainConfig, load_config
 from unet_helpers.dataset import CarvanaDataset, eval_transform, find_pairs, make_loader, read_mask
 from unet_helpers.environment import seed_everything
 from unet_helpers.loaders import loaders_from_config
 from unet_helpers.metrics import Scores
+from unet_helpers.plotting import dice_by_angle
 from unet_helpers.sources import open_source, parse_stem
 from unet_helpers.split import Prepared, prepare
 from unet_helpers.training import check_accuracy, fit
@@ -51,13 +53,14 @@ def score(model, folder: Path, config: TrainConfig) -> Scores:
 
 def worst(scores: Scores) -> tuple[float, float]:
     """Mean Dice of the angle, and of the car, that are segmented worst."""
-    angles, cars = defaultdict(list), defaultdict(list)
+    cars = defaultdict(list)
     for row in scores.per_image:
-        car, angle = parse_stem(row["stem"])
-        angles[angle].append(row["dice"])
-        cars[car].append(row["dice"])
-    lowest = [min(map(statistics.fmean, group.values())) for group in (angles, cars)]
-    return lowest[0], lowest[1]
+        cars[parse_stem(row["stem"])[0]].append(row["dice"])
+    angle, car = (
+        min(map(statistics.fmean, group.values()))
+        for group in (dice_by_angle(scores.per_image), cars)
+    )
+    return angle, car
 
 
 def mean_masks(folder: Path, size: tuple[int, int]) -> tuple[float, float]:
@@ -68,14 +71,8 @@ def mean_masks(folder: Path, size: tuple[int, int]) -> tuple[float, float]:
     pairs = find_pairs(folder / "train", folder / "train_masks")
     masks = np.stack([read_mask(pair.mask, size) for pair in pairs]).astype(bool)  # (N, H, W)
     angles = np.array([parse_stem(pair.stem)[1] for pair in pairs])
-    by_angle = [_mean_mask(masks[angles == angle]) for angle in np.unique(angles)]
-    return float(_mean_mask(masks).mean()), float(np.concatenate(by_angle).mean())
-
-
-def _mean_mask(masks: np.ndarray) -> np.ndarray:
-    guess = masks.mean(axis=0) > 0.5  # (H, W)
-    both = (masks & guess).sum(axis=(1, 2))
-    return 2 * both / (masks.sum(axis=(1, 2)) + guess.sum())  # (N,)
+    by_angle = [dice_of_mean_mask(masks[angles == angle]) for angle in np.unique(angles)]
+    return float(dice_of_mean_mask(masks).mean()), float(np.concatenate(by_angle).mean())
 
 
 def measure(
@@ -85,7 +82,7 @@ def measure(
     pack: str | Path = "studio",
     **overrides,
 ) -> dict[str, float | list]:
-    """Both directions: three times at most ten minutes, and once as long as `dice` trains."""
+    """Once per seed, and once the other way round; at most `seconds` of training each time."""
     chosen = load_config(ROOT / "configs" / "studio.yaml").model_copy(
         update={"device": "cpu", **overrides}
     )
@@ -129,7 +126,7 @@ def measure(
 
 
 def report(figures: dict) -> str:
-    """The figures as the table of the README."""
+    """The figures as text."""
     lines = [
         f"Transfer, {figures['height']}×{figures['width']}, median of "
         f"{len(figures['dice_mean_by_seed'])} seeds:",

@@ -52,9 +52,14 @@ def mean_mask_dice(masks: dict[int, list[np.ndarray]]) -> float:
         cv2.resize(mask.astype(np.uint8), SMALL[::-1], interpolation=cv2.INTER_NEAREST)
         for group in masks.values() for mask in group
     ]  # fmt: skip
-    stack = np.stack(small).astype(bool)
-    guess = stack.mean(axis=0) > 0.5
-    return float(np.mean(2 * (stack & guess).sum((1, 2)) / (stack.sum((1, 2)) + guess.sum())))
+    return float(dice_of_mean_mask(np.stack(small).astype(bool)).mean())
+
+
+def dice_of_mean_mask(masks: np.ndarray) -> np.ndarray:
+    """Dice (N,) that the mean mask, car where most of the masks are, has on each (N, H, W) bool."""
+    guess = masks.mean(axis=0) > 0.5  # (H, W)
+    both = (masks & guess).sum(axis=(1, 2))
+    return 2 * both / (masks.sum(axis=(1, 2)) + guess.sum())
 
 
 def main(folders: list[str]) -> None:

@@ -17,6 +17,7 @@ import torch
 from albumentations.core.transforms_interface import BasicTransform
 from albumentations.core.type_definitions import Targets
 
+from unet_helpers.around_the_car import BoxesBehind, ReflectionBelow, ShadowBelow, ToneApart
 from unet_helpers.environment import CourseError
 
 # Mean and spread of ImageNet's photos, RGB, for values in 0..1: what pretrained networks expect,
@@ -54,39 +55,6 @@ class Warp(A.Affine):
     def _warp(self, picture: np.ndarray, matrix: np.ndarray, how: int) -> np.ndarray:
         size = picture.shape[1::-1]
         return cv2.warpAffine(picture, matrix[:2], size, flags=how, borderMode=self.border_mode)
-
-
-class BoxesBehind(A.CoarseDropout):
-    """One to four boxes of one colour each, behind the car; the mask stays as it is.
-
-    A handful of cars shows few kinds of background, and what a network has never seen, such as the
-    dark rim of the platform where the camera stood further back, it takes for car. Boxes before
-    the car would do as well for that, but teach that a smooth black roof may be background too.
-    Random erasing (Zhong et al. 2020, section 3), kept to class index 0.
-    """
-
-    def __init__(self, p: float = 0.6) -> None:
-        super().__init__(
-            num_holes_range=(1, 4),
-            hole_height_range=(0.02, 0.2),
-            hole_width_range=(0.05, 0.9),
-            fill="random_uniform",
-            p=p,
-        )
-
-    @property
-    def targets_as_params(self) -> list[str]:
-        return ["image", "mask"]
-
-    def get_params_dependent_on_data(self, params: dict, data: dict) -> dict[str, Any]:
-        boxes = super().get_params_dependent_on_data(params, data)
-        return {**boxes, "car": data["mask"] > 0}
-
-    def apply(self, img: np.ndarray, car: np.ndarray, **params: Any) -> np.ndarray:
-        return np.where(car[..., None], img, super().apply(img, **params))
-
-    def get_transform_init_args_names(self) -> tuple[str, ...]:
-        return ()
 
 
 class NormalizeToTensor(BasicTransform):
@@ -134,8 +102,8 @@ def train_transform(height: int, width: int, strength: str = "gentle") -> A.Comp
 
     "none": as eval_transform. "gentle": mirror images, small shifts, zooms and turns in seven of
     ten photos, brightness and contrast, boxes of one colour behind the car in six of ten; the
-    course's choice for real photos. "strong": larger moves, and colour, tone, blur, noise and
-    compression on top, for training on drawn cars what shall work on photographed ones.
+    course's choice for real photos. "strong": larger moves, and floor, light, colour, blur,
+    noise and compression on top, for training on drawn cars what shall work on photographed ones.
     "tutorial": the well-known tutorial's (turn by up to 35° every time, mirror, sometimes upside
     down). Raises CourseError for any other name.
     """
@@ -183,6 +151,9 @@ def _strong() -> list:
             shear=(-6, 6),
             p=0.8,
         ),
+        ReflectionBelow(p=0.4),
+        ShadowBelow(p=0.6),
+        ToneApart(p=0.7),
         A.ColorJitter(brightness=0.35, contrast=0.35, saturation=0.5, hue=0.1, p=0.8),
         A.RandomToneCurve(scale=0.2, per_channel=True, p=0.3),
         A.ToGray(p=0.1),

@@ -7,28 +7,18 @@ import numpy as np
 import pytest
 import torch
 from blobs import Blobs
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
-from scipy import ndimage
 from torch import nn
 from torch.utils.data import DataLoader
 
 from unet_helpers.dataset import MEAN, STD
 from unet_helpers.environment import CourseError
 from unet_helpers.inference import (
-    cut_out,
-    keep_largest_component,
     predict_mask,
     predict_probability,
-    replace_background,
     save_png,
     save_predictions_as_imgs,
-    soft_alpha,
 )
-
-BITS = st.integers(0, 1)
 
 
 class Green(nn.Module):
@@ -98,6 +88,43 @@ def test_the_threshold_is_taken_of_the_probability():
         assert np.array_equal(mask, probability > threshold)
 
 
+class Column(nn.Module):
+    """A network that is not the same in the mirror: the logit rises from left to right."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(8.0))
+        self.seen = []
+
+    def forward(self, images):
+        self.seen.append(tuple(images.shape))
+        ramp = torch.linspace(-0.5, 0.5, images.shape[-1])
+        return (self.slope * ramp + 0.3 * images[:, 1:2]).float()
+
+
+def test_flips_are_the_mean_of_the_photo_s_answer_and_the_mirror_s():
+    photo, _ = a_photo(24, 36)
+    plain = predict_probability(Column(), photo, (24, 36))
+    mirror = predict_probability(Column(), photo[:, ::-1].copy(), (24, 36))[:, ::-1]
+    model = Column().train()
+    both = predict_probability(model, photo, (24, 36), flips=True)
+    assert np.abs(plain - mirror).max() > 0.3  # the two differ, and neither is the mean
+    np.testing.assert_allclose(both, (plain + mirror) / 2, atol=1e-6)
+    assert model.seen == [(2, 3, 24, 36)] and model.training
+    mask = predict_mask(Column(), photo, (24, 36), flips=True, threshold=0.4)
+    assert np.array_equal(mask, both > 0.4)
+
+
+def test_with_flips_a_mirrored_photo_gets_the_mirrored_answer():
+    """True of any network, however lopsided, at any size of the photo."""
+    photo, _ = a_photo(51, 83)
+    answers = [
+        predict_probability(Column(), np.ascontiguousarray(shown), (24, 36), flips=True)
+        for shown in (photo, photo[:, ::-1])
+    ]
+    np.testing.assert_allclose(answers[0], answers[1][:, ::-1], atol=1e-5)
+
+
 def test_only_the_largest_piece_where_asked():
     photo = np.zeros((60, 90, 3), np.uint8)
     photo[10:40, 10:50, 1] = 255
@@ -115,113 +142,6 @@ def test_what_is_no_photo_and_what_has_many_classes_is_refused():
             predict_probability(Green(), wrong, (32, 32))
     with pytest.raises(CourseError, match=r"one output channel.*found 3"):
         predict_probability(Green(channels=3), photo, (32, 32))
-
-
-# --- components ---------------------------------------------------------------------------------
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 1))
-)
-def test_the_largest_component_is_scipy_s(mask):
-    kept = keep_largest_component(mask)
-    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
-    sizes = ndimage.sum_labels(mask, labels, range(1, count + 1))
-    assert kept.shape == mask.shape and kept.dtype == np.uint8
-    if count == 0:
-        assert not kept.any()
-        return
-    # SciPy numbers the pieces in the order in which a reader meets them.
-    assert np.array_equal(kept, labels == 1 + int(np.argmax(sizes)))
-
-
-def test_values_of_255_count_like_1():
-    mask = np.zeros((10, 10), np.uint8)
-    mask[2:5, 2:5] = 255
-    assert keep_largest_component(mask).sum() == 9
-    assert keep_largest_component(mask > 0).max() == 1
-
-
-# --- cut-outs -----------------------------------------------------------------------------------
-
-
-def test_a_mask_cuts_hard_and_a_probability_softly():
-    assert soft_alpha(np.array([[0, 1, 3]], np.uint8)).tolist() == [[0, 255, 255]]
-    assert soft_alpha(np.array([[False, True]])).tolist() == [[0, 255]]
-    soft = soft_alpha(np.array([[0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0]], np.float32))
-    assert soft.tolist() == [[0, 0, 64, 128, 191, 255, 255]]  # (p - 0.1) / 0.8 · 255
-    assert soft.dtype == np.uint8
-
-
-def test_a_cut_out_is_the_photo_with_its_opacity(tmp_path):
-    photo, mask = a_photo(30, 40)
-    cut = cut_out(photo, mask)
-    assert cut.shape == (30, 40, 4) and cut.dtype == np.uint8
-    path = save_png(cut, tmp_path / "cut" / "car.png")
-    with Image.open(path) as image:
-        assert image.mode == "RGBA"
-        red, green, blue, alpha = (np.asarray(band) for band in image.split())
-    assert np.array_equal(np.dstack([red, green, blue]), photo)
-    assert np.array_equal(alpha, mask * 255)
-
-
-def test_an_island_is_left_out_of_the_cut_out():
-    photo = np.full((20, 20, 3), 200, np.uint8)
-    probability = np.zeros((20, 20), np.float32)
-    probability[2:12, 2:12] = 0.7
-    probability[15:18, 15:18] = 1.0
-    assert cut_out(photo, probability)[16, 16, 3] == 255
-    kept = cut_out(photo, probability, largest_component=True)[..., 3]
-    assert not kept[13:].any() and (kept[2:12, 2:12] == 191).all()
-
-
-def test_a_new_background_is_pillow_s_composite():
-    rng = np.random.default_rng(0)
-    photo, _ = a_photo(30, 40)
-    alpha = rng.integers(0, 256, (30, 40), np.uint8)
-    background = rng.integers(0, 256, (30, 40, 3), np.uint8)
-    expected = Image.composite(*map(Image.fromarray, (photo, background, alpha)))
-    result = replace_background(photo, alpha, background)
-    assert result.dtype == np.uint8
-    assert np.abs(result.astype(int) - np.asarray(expected).astype(int)).max() <= 1
-
-    plain = Image.composite(
-        Image.fromarray(photo), Image.new("RGB", (40, 30), (10, 200, 30)), Image.fromarray(alpha)
-    )
-    result = replace_background(photo, alpha, (10, 200, 30))
-    assert np.abs(result.astype(int) - np.asarray(plain).astype(int)).max() <= 1
-
-
-def test_a_mask_of_0_and_1_replaces_the_background_too():
-    photo, mask = a_photo(30, 40)
-    expected = np.where(mask[..., None], photo, 7)
-    for kind in (bool, np.uint8, np.float32, np.int64):
-        assert np.array_equal(replace_background(photo, mask.astype(kind), (7, 7, 7)), expected)
-
-
-@pytest.mark.parametrize("size", [(300, 400), (10, 80), (80, 10), (31, 41), (2, 2)])
-def test_a_background_of_any_size_covers_the_photo_and_keeps_its_shape(size):
-    height, width = size
-    background = np.zeros((height, width, 3), np.uint8)
-    background[..., 0] = np.linspace(0, 255, width)[None]  # left to right
-    background[..., 1] = 77
-    photo = np.zeros((30, 40, 3), np.uint8)
-    result = replace_background(photo, np.zeros((30, 40), np.uint8), background)
-    assert (result[..., 1] == 77).all()  # no uncovered edge
-    middle = result[:, 19:21, 0].mean()
-    assert middle == pytest.approx(127.5, abs=12)  # cropped around the middle
-    # The gradient across the photo, in levels per pixel, is that of the scaled background.
-    scale = max(30 / height, 40 / width)
-    assert np.ptp(result[15, :, 0].astype(int)) <= 255 * 40 / (width * scale) + 2
-
-
-def test_sizes_that_differ_are_refused():
-    photo, mask = a_photo(30, 40)
-    with pytest.raises(CourseError, match=r"mask: expected the photo's size \(30, 40\)"):
-        cut_out(photo, mask[:-1])
-    with pytest.raises(CourseError, match="alpha"):
-        replace_background(photo, mask.T, (0, 0, 0))
 
 
 # --- saving -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,38 @@ def test_seconds_until_counts_whole_epochs(benchmarks):
     assert benchmarks.dice.seconds_until(history, 0.75) == 20
     assert benchmarks.dice.seconds_until(history, 0.85) == 40
     assert benchmarks.dice.seconds_until(history, 0.95) is None
+
+
+def test_widgets_are_timed_each_and_compared_with_the_limit(benchmarks, monkeypatch, tmp_path):
+    import tools.benchmarks.widgets as widgets
+
+    monkeypatch.setattr(widgets, "ROUNDS", 2)
+    monkeypatch.setattr(widgets, "LIMIT_MS", 1e9)
+    figures = widgets.measure(tmp_path)
+    names = ("mask_overlay", "turntable", "augmentation_playground", "threshold_explorer",
+             "shape_walker", "live_curve", "background_swap")  # fmt: skip
+    assert all(figures[f"{name}_ms"] > 0 for name in names)
+    assert figures["slowest_ms"] == max(figures[f"{name}_ms"] for name in names)
+    assert figures["within_limit"] and (figures["height"], figures["width"]) == (320, 480)
+    assert all(name in widgets.report(figures) for name in names)
+    json.dumps(figures)
+    monkeypatch.setattr(widgets, "LIMIT_MS", 0)
+    assert not widgets.measure(tmp_path)["within_limit"]
+
+
+def test_every_move_of_the_widget_benchmark_draws_anew(benchmarks):
+    """A move that changed nothing would cost no time and flatter the figures."""
+    import tools.benchmarks.widgets as widgets
+    from unet_helpers.widgets.base import CourseWidget
+
+    drawn = []
+    plain = CourseWidget.redraw
+    CourseWidget.redraw = lambda self, change=None: (plain(self, change), drawn.append(type(self)))
+    try:
+        for name, moves in widgets.widgets_with_moves().items():
+            for move in islice(moves, 12):
+                drawn.clear()
+                move()
+                assert drawn, name
+    finally:
+        CourseWidget.redraw = plain

@@ -70,6 +70,28 @@ def test_show_wants_a_sentence():
         plotting.show(plt.figure(), "  ")
 
 
+def test_a_picture_file_is_stored_as_it_is(monkeypatch, tmp_path):
+    path, kept = tmp_path / "red.png", []
+    Image.new("RGB", (3, 2), "red").save(path)
+    monkeypatch.setattr(pictures, "get_ipython", lambda: "a kernel")
+    monkeypatch.setattr(
+        pictures, "display", lambda bundle, **options: kept.append((bundle, options))
+    )
+    plotting.show_picture(path, "A red\n rectangle.")
+    (bundle, options), *others = kept
+    assert not others and base64.b64decode(bundle["image/png"]) == path.read_bytes()
+    assert bundle["text/plain"] == options["metadata"]["image/png"]["alt"] == "A red rectangle."
+
+
+def test_a_picture_file_that_is_none_is_refused(tmp_path):
+    (tmp_path / "a.png").write_text("no picture")
+    for name, found in (("a.png", "another kind of file"), ("b.png", "no such file")):
+        with pytest.raises(CourseError, match=found):
+            plotting.show_picture(tmp_path / name, "A picture.")
+    with pytest.raises(CourseError, match="alt"):
+        plotting.show_picture(tmp_path / "a.png", " ")
+
+
 def test_png_is_small_repeatable_and_says_nothing_about_the_machine():
     noise = np.random.default_rng(0).integers(0, 256, (300, 450, 3), dtype=np.uint8)
     first, second = (pictures.figure_png(plotting.plot_photos([noise] * 4)) for _ in range(2))

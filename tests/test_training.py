@@ -440,9 +440,56 @@ def test_a_callback_that_draws_random_numbers_changes_nothing(tmp_path):
     for name, callback in (("quiet", None), ("drawing", draw)):
         model = make_model("dropout", config)
         loader = DataLoader(Blobs(12), 4)
-        fit(model, loader, val, config, tmp_path / name, on_epoch=callback, progress=False)
+        on_step = callback and (lambda loss: draw(None, None))
+        options = {"on_epoch": callback, "on_step": on_step, "progress": False}
+        fit(model, loader, val, config, tmp_path / name, **options)
         results.append(weights(model))
     assert same(*results)
+
+
+def test_a_callback_that_answers_false_ends_the_run_and_it_can_go_on(tmp_path, capsys):
+    config = blob_config(epochs=3)
+    train, val = blob_loaders()
+    straight = fit(a_model(config), train, val, config, tmp_path / "a", progress=False)
+    capsys.readouterr()
+    for answer in (None, True, 0, (None, None)):  # only False itself ends a run
+        out = tmp_path / repr(answer)
+        seen = fit(
+            a_model(config),
+            train,
+            val,
+            config,
+            out,
+            progress=False,
+            on_epoch=lambda *_, a=answer: a,
+        )
+        assert len(seen) == 3
+    assert "Stopped" not in capsys.readouterr().out
+    out = tmp_path / "b"
+    stopped = fit(
+        a_model(config), train, val, config, out, progress=False,
+        on_epoch=lambda row, model: row["epoch"] < 2,
+    )  # fmt: skip
+    assert without_seconds(stopped) == without_seconds(straight)[:2]
+    assert "Stopped after epoch 2 of 3, as asked" in capsys.readouterr().out
+    assert load_checkpoint(out / "last.pt")["epoch"] == 2 and len(read_history(out)) == 2
+    resumed = fit(a_model(config), train, val, config, out, resume=True, progress=False)
+    assert without_seconds(resumed) == without_seconds(straight)
+
+
+def test_every_step_is_reported_with_its_loss(tmp_path):
+    config = blob_config(epochs=2)
+    train, val = blob_loaders()
+    losses = []
+    history = fit(
+        a_model(config), train, val, config, tmp_path, progress=False, on_step=losses.append
+    )
+    assert len(losses) == 2 * len(train)
+    sizes = [len(images) for images, _, _ in train]
+    for epoch, row in enumerate(history):
+        of_epoch = losses[epoch * len(train) : (epoch + 1) * len(train)]
+        mean = sum(n * loss for n, loss in zip(sizes, of_epoch, strict=True)) / sum(sizes)
+        assert row["train_loss"] == pytest.approx(mean)
 
 
 def test_stopped_in_the_first_epoch_it_can_be_resumed_or_started_over(tmp_path):

@@ -182,12 +182,18 @@ def _clean_outputs(outputs: list) -> list:
         elif output.output_type == "error":
             output.traceback = [_without_paths(line) for line in output.traceback]
             kept.append(output)
-        elif not any("widget" in kind for kind in output.data):
+        elif not any("widget" in kind for kind in output.data) and not _is_style_alone(output.data):
             for kind, value in output.data.items():
                 if kind.startswith("text/") and isinstance(value, str):
                     output.data[kind] = _without_paths(value)
             kept.append(output)
     return kept
+
+
+def _is_style_alone(data: dict) -> bool:
+    """Whether an output shows nothing: the style that switches between still picture and widget."""
+    text = data.get("text/html", "")
+    return "<style>" in text and not re.sub(r"(?s)<style>.*?</style>|<[^>]*>|\s", "", text)
 
 
 def _without_progress(text: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -54,6 +55,31 @@ def show(
     figure takes the place of the one last shown under that name, so that a curve can grow.
     Raises CourseError for an empty sentence.
     """
+    alt = _one_line(alt)
+    png = figure_png(fig, dpi)
+    plt.close(fig)
+    _display(png, alt, place, again)
+
+
+def show_picture(path: str | Path, alt: str) -> None:
+    """Display a PNG file in the notebook as it is, with ``alt``, which says what it shows.
+
+    Unlike a picture in a text cell, it is stored in the notebook, and so seen wherever the notebook
+    is opened. Raises CourseError for an empty sentence, or a file that is no PNG or not there.
+    """
+    path, alt = Path(path), _one_line(alt)
+    png = path.read_bytes() if path.is_file() else b""
+    if not png.startswith(b"\x89PNG"):
+        raise CourseError(
+            path,
+            expected="a PNG picture",
+            found="another kind of file" if path.is_file() else "no such file",
+            mend="take the whole course, with its folder figures/",
+        )
+    _display(png, alt)
+
+
+def _one_line(alt: str) -> str:
     alt = " ".join(alt.split())
     if not alt:
         raise CourseError(
@@ -62,8 +88,10 @@ def show(
             found="an empty text",
             mend="describe the picture for somebody who cannot see it",
         )
-    png = figure_png(fig, dpi)
-    plt.close(fig)
+    return alt
+
+
+def _display(png: bytes, alt: str, place: str | None = None, again: bool = False) -> None:
     if get_ipython() is None:
         print(f"[picture: {alt}]")
         return

@@ -22,6 +22,7 @@ from unet_helpers.pictures import (
     show,
     show_pairs,
     show_photos,
+    show_picture,
     show_predictions,
 )
 from unet_helpers.sources import parse_stem
@@ -38,6 +39,7 @@ __all__ = [
     "show",
     "show_pairs",
     "show_photos",
+    "show_picture",
     "show_predictions",
     "show_worst",
 ]

@@ -130,7 +130,8 @@ def fit(
     *,
     resume: bool = False,
     device: torch.device | str | None = None,
-    on_epoch: Callable[[dict, nn.Module], None] | None = None,
+    on_epoch: Callable[[dict, nn.Module], object] | None = None,
+    on_step: Callable[[float], object] | None = None,
     progress: bool = True,
     max_seconds: float | None = None,
 ) -> list[dict]:
@@ -143,7 +144,9 @@ def fit(
 
     resume: go on from out/last.pt, as if the run had never stopped: the epoch that was broken off
     starts again. epochs may have grown; the cosine is then that of the longer run.
-    on_epoch(row, model): called after each epoch with the model that was measured.
+    on_epoch(row, model): called after each epoch with the model that was measured; if it returns
+    False the run ends there, with all files as after any epoch. on_step(loss): called after each
+    training step.
     max_seconds: of training in this call; the epoch in which they end is cut short, measured and
     saved like any other. config.patience: stop after that many epochs without a better Dice.
     Ctrl-C or the stop button leaves last.pt as it was after the last finished epoch.
@@ -170,14 +173,18 @@ def fit(
                 print(f"No better Dice in the last {config.patience} epochs: stopped early.")
                 break
             budget = None if max_seconds is None else max_seconds - spent
-            row = _one_epoch(run, epoch, train_loader, val_loader, precision, budget, progress)
+            row = _one_epoch(
+                run, epoch, train_loader, val_loader, precision, budget, progress, on_step
+            )
             spent += row["seconds"]
             _keep(run, row, out)
             write_curves(board, row)
-            if on_epoch is not None:
-                before = capture_rng()  # a callback that draws random numbers changes nothing
-                on_epoch(row, run.evaluated)
-                restore_rng(before)
+            if on_epoch is not None and _call(on_epoch, row, run.evaluated) is False:
+                print(
+                    f"Stopped after epoch {epoch} of {config.epochs}, as asked; "
+                    "fit(..., resume=True) goes on."
+                )
+                break
             if max_seconds is not None and spent >= max_seconds:
                 break
     except KeyboardInterrupt:
@@ -193,6 +200,14 @@ def fit(
     return run.history
 
 
+def _call(callback: Callable, *values: object) -> object:
+    """Call it so that random numbers which it may draw change nothing for the run."""
+    before = capture_rng()
+    answer = callback(*values)
+    restore_rng(before)
+    return answer
+
+
 def _one_epoch(
     run: RunState,
     epoch: int,
@@ -201,6 +216,7 @@ def _one_epoch(
     precision: Precision,
     budget: float | None,
     progress: bool,
+    on_step: Callable[[float], object] | None,
 ) -> dict:
     """Train for one epoch and measure; returns its history row."""
     from tqdm.auto import tqdm
@@ -214,6 +230,8 @@ def _one_epoch(
         def advance(loss: float) -> None:
             bar.set_postfix(loss=f"{loss:.3f}", Dice=dice, refresh=False)
             bar.update()
+            if on_step is not None:
+                _call(on_step, loss)
 
         set_epoch(train_loader, epoch)
         start = time.perf_counter()

@@ -7,14 +7,17 @@ READY := $(VENV)/.ready
 DATA ?= studio
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course lab test notebooks figures requirements
+.PHONY: help setup course lab test test-colab exercises notebooks figures badges requirements
 
 help:
 	@echo "make course          set up .venv and work through every notebook (DATA=studio | kaggle | FOLDER)"
 	@echo "make lab             open JupyterLab on notebook 00"
 	@echo "make test            set up .venv, check the style, run the tests"
+	@echo "make test-colab      run tests and notebooks with Colab's package versions, in .venv-colab"
+	@echo "make exercises       write the notebooks' exercises from their solutions (for maintainers)"
 	@echo "make notebooks       run the notebooks and store their outputs in place (for maintainers)"
 	@echo "make figures         draw every picture in figures/ again (for maintainers)"
+	@echo "make badges          write the badges and setup cells (REPOSITORY=https://github.com/OWNER/NAME sets the address)"
 	@echo "make requirements    renew the pins in requirements.txt (for maintainers)"
 
 setup: $(READY)
@@ -41,11 +44,20 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
+test-colab: $(READY)
+	$(BIN)/python tools/colab_lane.py
+
+exercises: $(READY)
+	$(BIN)/python tools/exercises.py
+
 notebooks: $(READY)
 	$(BIN)/python tools/run_notebooks.py --in-place
 
 figures: $(READY)
 	$(BIN)/python tools/figures.py
+
+badges: $(READY)
+	$(BIN)/python tools/badges.py $(if $(REPOSITORY),--repository "$(REPOSITORY)")
 
 requirements: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --upgrade --all-extras --no-header --no-annotate \

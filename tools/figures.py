@@ -19,6 +19,8 @@ import cv2  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
+from tools.drawings.road import road  # noqa: E402
+from tools.drawings.unet import unet  # noqa: E402
 from unet_helpers.checkpoint import load_model  # noqa: E402
 from unet_helpers.dataset import read_mask, read_photo  # noqa: E402
 from unet_helpers.inference import predict_mask, predict_probability, replace_background  # noqa: E402
@@ -137,7 +139,13 @@ def transfer() -> bytes:
     return png
 
 
-FIGURES = {"hero.png": hero, "contact_sheet.png": contact_sheet, "transfer.png": transfer}
+FIGURES = {
+    "hero.png": hero,
+    "road.png": road,
+    "unet.png": unet,
+    "contact_sheet.png": contact_sheet,
+    "transfer.png": transfer,
+}
 
 
 def main() -> None:

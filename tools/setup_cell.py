@@ -3,8 +3,13 @@
     python tools/setup_cell.py            # write it into every notebook (cells tagged "setup")
     python tools/setup_cell.py --check    # only say which notebooks differ; exit code 1 if any do
 
-The course's public address is read from pyproject.toml, [project.urls] Repository; while it is not
-set there, the cell says so to learners on a hosted service and tells them how to go on.
+The course's public address is read from pyproject.toml, [project.urls] Repository (tools/badges.py
+sets it). While there is none, the cell tells learners on a hosted service to upload the course.
+
+The cell only finds or fetches the course; what can wait until it is found is in
+unet_helpers/hosted.py. A copy that the cell has fetched is brought up to date each time, because
+the notebook that runs it comes straight from the public address; a course in which the notebook
+itself lies fits that notebook already, and is left alone.
 """
 
 from __future__ import annotations
@@ -19,38 +24,41 @@ ROOT = Path(__file__).resolve().parents[1]
 
 TEMPLATE = """\
 # Setup: the same cell in every notebook. On your own machine it does nothing visible.
-import importlib.metadata
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 REPOSITORY = "@REPOSITORY@"  # the course's public address
-here, marks = Path.cwd(), ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE", "PAPERSPACE_")
+KEEP = ""  # where runs outlive a hosted session: "drive" (Colab), "/storage" (Gradient), a folder
+marks, here = ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE", "PAPERSPACE_"), Path.cwd()
 hosted = any(name.startswith(marks) for name in os.environ)
-places = [here, *here.parents, here / "unet-from-scratch"]
-root = next((place for place in places if (place / "unet_helpers").is_dir()), None)
-if root is None and hosted and REPOSITORY:
-    root = here / "unet-from-scratch"
-    subprocess.run(["git", "clone", "--depth", "1", REPOSITORY, root], check=True)
+homes = (here, "/content", "/kaggle/working", "/notebooks", "/storage")
+copies = [Path(home, "unet-from-scratch") for home in homes]
+root = next((p for p in (here, *here.parents, *copies) if (p / "unet_helpers").is_dir()), None)
+if hosted and REPOSITORY and root in (None, *copies):  # fetch the course, or what is new in it
+    pull, clone = ["-C", root, "pull", "--ff-only"], ["clone", "--depth=1", REPOSITORY, copies[0]]
+    done = subprocess.run(["git", *(pull if root else clone)], capture_output=True, text=True)
+    root = root or (None if done.returncode else copies[0])
+    print(done.stderr if done.returncode else "", end="")
 if root is None:
-    message = f"unet_helpers/ is neither in {here} nor above it: open this notebook from the "
-    message += "folder notebooks/ of the course, with the rest of the course around it."
-    if hosted:
-        message = f"The course has no public address yet. Upload it to {places[-1]}, and run again."
-    raise SystemExit(message)
-if hosted:  # add what is missing; the service's own torch stays: it fits the service's GPU
-    pins = [f"{name}=={importlib.metadata.version(name)}" for name in ("torch", "torchvision")]
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", root, *pins], check=True)
-sys.path.insert(0, str(root))"""
+    why = f"The course is not in {here} nor above it: open this notebook from its folder notebooks/"
+    raise SystemExit(why + (f", or upload the course to {copies[0]}." if hosted else "."))
+sys.path.insert(0, str(root))
+from unet_helpers.hosted import settle
+
+settle(KEEP)"""
+
+
+def read_address() -> str:
+    """The course's public address from pyproject.toml; empty while there is none."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project.get("urls", {}).get("Repository", "")
 
 
 def setup_cell(repository: str | None = None) -> str:
     """Text of the setup cell; repository: its address, by default the one in pyproject.toml."""
-    if repository is None:
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        repository = project.get("urls", {}).get("Repository", "")
-    return TEMPLATE.replace("@REPOSITORY@", repository)
+    return TEMPLATE.replace("@REPOSITORY@", read_address() if repository is None else repository)
 
 
 def all_notebooks() -> list[Path]:

@@ -72,8 +72,9 @@ def data_dir() -> Path:
 
 
 def runs_dir() -> Path:
-    """Folder for training runs; not created here."""
-    return _home() / "runs"
+    """Folder for training runs: UNET_COURSE_RUNS, else beside the data; not created here."""
+    kept = os.environ.get("UNET_COURSE_RUNS")
+    return Path(kept).expanduser().resolve() if kept else _home() / "runs"
 
 
 def prepared_dir(source: str | Path = "studio") -> Path:

@@ -96,14 +96,14 @@ def _kaggle_json() -> Path:
 
 def _is_filled(path: str | Path | None) -> bool:
     try:
-        return bool(path) and bool(Path(path).read_text().strip())
+        return bool(path) and bool(Path(path).read_text(encoding="utf-8").strip())
     except (OSError, UnicodeDecodeError):
         return False
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

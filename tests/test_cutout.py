@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ellipses import a_photo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -20,19 +21,6 @@ from unet_helpers.cutout import (
 )
 from unet_helpers.environment import CourseError
 from unet_helpers.inference import save_png
-
-
-def a_photo(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Photo with a green ellipse before purple noise, and the ellipse's mask (H, W) bool."""
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:height, :width]
-    inside = ((y - height * 0.5) / (height * 0.3)) ** 2 + ((x - width * 0.45) / (width * 0.35)) ** 2
-    mask = inside < 1
-    photo = rng.integers(0, 60, (height, width, 3))
-    photo[..., 1] += np.where(mask, 190, 0)
-    photo[..., 2] += 120
-    return photo.astype(np.uint8), mask
-
 
 # --- components ---------------------------------------------------------------------------------
 

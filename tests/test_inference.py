@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from blobs import Blobs
+from ellipses import a_photo
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
@@ -34,18 +35,6 @@ class Green(nn.Module):
         self.seen.append((tuple(images.shape), self.training))
         green = images[:, 1:2] * STD[1] + MEAN[1]  # back to 0..1
         return (self.gain * (green - 0.5)).expand(-1, self.channels, -1, -1)
-
-
-def a_photo(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Photo with a green ellipse before purple noise, and the ellipse's mask (H, W) bool."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:height, :width]
-    inside = ((y - height * 0.5) / (height * 0.3)) ** 2 + ((x - width * 0.45) / (width * 0.35)) ** 2
-    mask = inside < 1
-    photo = rng.integers(0, 60, (height, width, 3))
-    photo[..., 1] += np.where(mask, 190, 0)
-    photo[..., 2] += 120
-    return photo.astype(np.uint8), mask
 
 
 def test_the_probability_is_the_network_s_at_its_own_size():

@@ -15,7 +15,18 @@ import cv2
 import numpy as np
 
 
-class BoxesBehind(A.CoarseDropout):
+class _KnowsTheCar:
+    """Mixin: changes the photo (H, W, 3), is told the mask (H, W), in which all above 0 is car."""
+
+    @property
+    def targets_as_params(self) -> list[str]:
+        return ["image", "mask"]
+
+    def get_transform_init_args_names(self) -> tuple[str, ...]:
+        return ()
+
+
+class BoxesBehind(_KnowsTheCar, A.CoarseDropout):
     """One to four boxes of one colour each, behind the car; the mask stays as it is.
 
     A handful of cars shows few kinds of background, and what a network has never seen, such as the
@@ -33,10 +44,6 @@ class BoxesBehind(A.CoarseDropout):
             p=p,
         )
 
-    @property
-    def targets_as_params(self) -> list[str]:
-        return ["image", "mask"]
-
     def get_params_dependent_on_data(self, params: dict, data: dict) -> dict[str, Any]:
         boxes = super().get_params_dependent_on_data(params, data)
         return {**boxes, "car": data["mask"] > 0}
@@ -44,22 +51,8 @@ class BoxesBehind(A.CoarseDropout):
     def apply(self, img: np.ndarray, car: np.ndarray, **params: Any) -> np.ndarray:
         return np.where(car[..., None], img, super().apply(img, **params))
 
-    def get_transform_init_args_names(self) -> tuple[str, ...]:
-        return ()
 
-
-class _KnowsTheCar(A.ImageOnlyTransform):
-    """Changes the photo (H, W, 3) and is told the mask (H, W), in which all above 0 is car."""
-
-    @property
-    def targets_as_params(self) -> list[str]:
-        return ["image", "mask"]
-
-    def get_transform_init_args_names(self) -> tuple[str, ...]:
-        return ()
-
-
-class ToneApart(_KnowsTheCar):
+class ToneApart(_KnowsTheCar, A.ImageOnlyTransform):
     """Car and background each get a contrast, a brightness and a tint of their own.
 
     In drawn photos paint and wall keep to the tones that the studio gave them. Here a car may be
@@ -85,7 +78,7 @@ class ToneApart(_KnowsTheCar):
         return np.clip(np.stack(lines, axis=-1), 0, 255).astype(np.uint8)[None]
 
 
-class ShadowBelow(_KnowsTheCar):
+class ShadowBelow(_KnowsTheCar, A.ImageOnlyTransform):
     """A soft shadow below and around the car: grey, or with a hint of the car's own colour.
 
     Drawn shadows are all alike, and what differs on a real floor is taken for bumper and sill.
@@ -111,7 +104,7 @@ class ShadowBelow(_KnowsTheCar):
         return (img * (1 - share) + colour * share).astype(np.uint8)
 
 
-class ReflectionBelow(_KnowsTheCar):
+class ReflectionBelow(_KnowsTheCar, A.ImageOnlyTransform):
     """The car upside down in a glossy floor, fading with depth.
 
     Column by column, the car is mirrored at its lowest pixel: near enough to what a polished floor

@@ -39,9 +39,13 @@ def figure_png(fig: Figure, dpi: int = 90) -> bytes:
         facecolor="white",
         metadata={"Software": None},
     )
-    full = Image.open(raw).convert("RGB")
+    return small_png(Image.open(raw).convert("RGB"))
+
+
+def small_png(picture: Image.Image) -> bytes:
+    """An RGB picture as PNG of at most 256 colours: small enough for a notebook's outputs."""
     small = io.BytesIO()
-    full.quantize(256, method=Image.Quantize.MEDIANCUT).save(small, format="png", optimize=True)
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT).save(small, format="png", optimize=True)
     return small.getvalue()
 
 

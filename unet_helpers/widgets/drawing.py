@@ -6,7 +6,6 @@ common form of colour blindness.
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from unet_helpers.cutout import resize
+from unet_helpers.pictures import small_png
 
 Colour = tuple[int, int, int]
 
@@ -36,10 +36,7 @@ def class_colours(count: int) -> list[Colour]:
 def png(picture: np.ndarray, small: bool = False) -> bytes:
     """The picture as PNG: quickly, or small (at most 256 colours), for a notebook's outputs."""
     if small:
-        reduced = Image.fromarray(picture).quantize(256, method=Image.Quantize.MEDIANCUT)
-        file = io.BytesIO()
-        reduced.save(file, format="png", optimize=True)
-        return file.getvalue()
+        return small_png(Image.fromarray(picture))
     channels = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
     done, data = cv2.imencode(
         ".png", cv2.cvtColor(picture, channels), [cv2.IMWRITE_PNG_COMPRESSION, 1]

@@ -79,7 +79,7 @@ class Chart:
     def at(self, threshold: float, scores: dict[str, np.ndarray]) -> np.ndarray:
         """The curves with a line at the threshold and a dot on each curve."""
         picture, height = self.picture.copy(), self.picture.shape[0]
-        x = min(round(self._place((threshold, 0))[0]), picture.shape[1] - 1)
+        x = self.column(threshold)
         top, bottom = height - round(self._area.y1), height - round(self._area.y0)
         picture[top:bottom, x] = (0, 0, 0)
         for name, (colour, _) in LINES.items():

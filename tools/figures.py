@@ -6,9 +6,6 @@ import csv
 import json
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -19,16 +16,13 @@ import cv2  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
+from tools.drawings.cars import pair_of, studio_cars  # noqa: E402
 from tools.drawings.road import road  # noqa: E402
 from tools.drawings.unet import unet  # noqa: E402
 from unet_helpers.checkpoint import load_model  # noqa: E402
-from unet_helpers.dataset import read_mask, read_photo  # noqa: E402
 from unet_helpers.inference import predict_mask, predict_probability, replace_background  # noqa: E402
 from unet_helpers.pictures import figure_png, overlay, plot_photos  # noqa: E402
-from unet_helpers.sources import open_source  # noqa: E402
-from unet_helpers.split import Prepared, prepare  # noqa: E402
 
-ANGLE = 3  # three quarters from the front
 AREA = cv2.INTER_AREA
 SHEET_ANGLES, THUMBNAIL = range(1, 17, 2), (96, 144)
 # Rows of the table in transfer.png, and where tools/benchmark.py transfer --json has their figures.
@@ -49,22 +43,6 @@ def evening_sky(height: int, width: int) -> np.ndarray:
     ground = np.full((1, 1, 3), 60.0) * (1.5 - down)
     picture = np.where(down < 0.62, sky, ground)
     return np.broadcast_to(picture, (height, width, 3)).round().astype(np.uint8)
-
-
-@contextmanager
-def studio_cars() -> Iterator[Prepared]:
-    """The built-in pack, prepared in a folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield prepare(open_source("studio"), Path(folder), progress=False)
-
-
-def pair_of(prepared: Prepared, car: str, angle: int = ANGLE) -> tuple[np.ndarray, np.ndarray]:
-    """Photo uint8 (H, W, 3) and mask (H, W) of a car, whatever split it is in."""
-    originals, stem = prepared.root / "originals", f"{car}_{angle:02d}"
-    return (
-        read_photo(originals / "train" / f"{stem}.jpg"),
-        read_mask(originals / "train_masks" / f"{stem}_mask.gif"),
-    )
 
 
 def hero() -> bytes:

@@ -7,10 +7,8 @@ pack, the shipped network and the record of its training.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -18,19 +16,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tools.drawings.cars import ANGLE, pair_of, studio_cars
 from unet_helpers.checkpoint import load_model
-from unet_helpers.dataset import denormalize, read_mask, read_photo, train_transform
+from unet_helpers.dataset import denormalize, train_transform
 from unet_helpers.environment import course_root
 from unet_helpers.inference import predict_probability, replace_background
 from unet_helpers.pictures import difference, figure_png, overlay
 from unet_helpers.plotting import BLUE, GREEN, GREY, ORANGE
 from unet_helpers.run_folder import read_history
 from unet_helpers.scenes import gradient
-from unet_helpers.sources import open_source
-from unet_helpers.split import prepare
 
 COLUMNS = 5
-ANGLE = 3  # three quarters from the front
 
 
 @dataclass(frozen=True)
@@ -62,12 +58,11 @@ def look_up() -> Car:
     root = course_root()
     model, config = load_model(root / "data" / "weights" / "studio.safetensors")
     size = (config.height, config.width)
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(open_source("studio"), Path(folder), progress=False)
-        stems = [f"{prepared.cars('test')[1]}_{angle:02d}" for angle in range(1, 17)]
-        photos = [read_photo(prepared.images("test") / f"{stem}.jpg", size) for stem in stems]
-        masks = [read_mask(prepared.masks("test") / f"{stem}_mask.gif", size) for stem in stems]
+    with studio_cars() as prepared:
+        car = prepared.cars("test")[1]
+        pairs = [pair_of(prepared, car, angle, size) for angle in range(1, 17)]
         heaps = tuple(len(prepared.cars(split)) for split in ("train", "val", "test"))
+    photos, masks = zip(*pairs, strict=True)
     probabilities = [predict_probability(model, photo, size) for photo in photos]
     history = read_history(root / "data" / "records" / "studio.csv")
     return Car(np.stack(photos), np.stack(masks), np.stack(probabilities), heaps, history)

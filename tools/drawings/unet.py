@@ -6,10 +6,8 @@ read off these; the front of each stack of maps is the channel of that block tha
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,16 +17,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import nn
 
+from tools.drawings.cars import pair_of, studio_cars
 from unet_helpers.checkpoint import load_model
-from unet_helpers.dataset import eval_transform, read_photo
+from unet_helpers.dataset import eval_transform
 from unet_helpers.environment import course_root
 from unet_helpers.model import UNET, DoubleConv
 from unet_helpers.pictures import figure_png
 from unet_helpers.plotting import BLUE, GREEN, GREY, RED
-from unet_helpers.sources import open_source
-from unet_helpers.split import prepare
 
-ANGLE = 3  # three quarters from the front
 GAP = 0.55  # between two stacks, in the drawing's units; the photo is 2 of them high
 ARROWS = {
     "first": ("black", "DoubleConv: a stack of maps, channels × height × width"),
@@ -221,10 +217,8 @@ def unet() -> bytes:
     """The shipped network (the CPU profile's size) at work on a test car, as a PNG."""
     model, config = load_model(course_root() / "data" / "weights" / "studio.safetensors")
     size = (config.height, config.width)
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(open_source("studio"), Path(folder), progress=False)
-        stem = f"{prepared.cars('test')[1]}_{ANGLE:02d}"
-        photo = read_photo(prepared.images("test") / f"{stem}.jpg", size)
+    with studio_cars() as prepared:
+        photo, _ = pair_of(prepared, prepared.cars("test")[1], size=size)
     seen = trace(model, eval_transform(*size)(image=photo)["image"])
     fig = draw_unet(photo, seen)
     png = figure_png(fig, dpi=100)

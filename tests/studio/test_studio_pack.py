@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tools.studio import choose
 from tools.studio.measure import mean_mask_dice, read_masks, size_table
 from tools.studio.styles import SHARES
 from tools.studio.writer import Order, car_orders
@@ -84,7 +85,40 @@ def test_a_constant_mask_does_not_solve_it(masks):
 
 
 @pytest.mark.real
-def test_sizes_are_those_of_the_real_set(masks, real_carvana):
-    ours, real = size_table(masks), size_table(read_masks(real_carvana, every=5))
-    mean = {name: np.mean([t[a][0] for a in t], axis=0) for name, t in (("o", ours), ("r", real))}
-    assert mean["o"] == pytest.approx(mean["r"], rel=0.10)
+def test_sizes_and_their_spread_are_those_of_the_real_set_at_every_angle(masks, real_carvana):
+    ours, real = size_table(masks), size_table(read_masks(real_carvana))
+    for angle in range(1, 17):
+        assert ours[angle] == pytest.approx(real[angle], rel=0.10), angle
+
+
+def some_sizes(cars: int, spread: float, seed: int) -> np.ndarray:
+    """Sizes (cars, 16, 5) around 0.5: every car differs from the mean alike at all angles."""
+    rng = np.random.default_rng(seed)
+    return 0.5 + spread * rng.standard_normal((cars, 1, 5)) + 0.002 * rng.random((cars, 16, 5))
+
+
+def test_cars_are_chosen_so_that_sizes_vary_as_the_real_ones_do(monkeypatch):
+    monkeypatch.setattr(choose, "STEPS", 8000)
+    monkeypatch.setattr(choose, "RUNS", 2)
+    real = some_sizes(200, 0.05, 1)
+    sizes = np.concatenate([some_sizes(16, 0.08, 2), some_sizes(32, 0.05, 3)])
+    chosen = choose.choose(sizes, real, 16, fixed={3, 5})
+    assert len(set(chosen)) == 16 and {3, 5} <= set(chosen)
+    before, after = sizes[:16].std(axis=0) / real.std(axis=0), sizes[chosen].std(axis=0)
+    assert abs(before - 1).max() > 0.3 and abs(after / real.std(axis=0) - 1).max() < 0.12
+    assert chosen == choose.choose(sizes, real, 16, fixed={3, 5}), "the same every time"
+
+
+def test_without_spare_cars_none_is_exchanged():
+    sizes = some_sizes(8, 0.08, 4)
+    assert choose.choose(sizes, some_sizes(50, 0.05, 5), 8, set()) == list(range(8))
+
+
+def test_finished_cars_are_found_by_their_index(masks):
+    order = Order(**json.loads((PACK / "pack.json").read_text()))
+    sizes = choose.finished_sizes(Order(92, 240, 160, order.seed), [PACK])
+    assert list(sizes) == [car.index for car in car_orders(order)]
+    first = car_orders(order)[0]
+    ids = sorted(car.id for car in car_orders(order))
+    mask = masks[5][ids.index(first.id)]
+    assert sizes[first.index][4, 0] == pytest.approx(mask.mean())

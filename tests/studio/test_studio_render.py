@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,6 +115,44 @@ def test_first_cars_of_a_larger_pack_are_those_of_a_smaller_one():
     assert larger[:1] == writer.car_orders(ORDER)
     assert len({car.id for car in larger}) == 40
     assert all(len(car.id) == 12 and int(car.id, 16) >= 0 for car in larger)
+
+
+def test_a_car_left_out_makes_room_for_the_next_and_changes_no_other():
+    all_of_them = writer.car_orders(writer.Order(40, 96, 64, 11, 1))
+    chosen = writer.car_orders(writer.Order(36, 96, 64, 11, 1, without=(33, 2, 33, 5)))
+    left_out = [all_of_them[index] for index in (2, 5, 33)]
+    assert chosen == [car for car in all_of_them if car not in left_out][:36]
+    assert chosen[-1].index == 38
+
+
+def test_a_pack_can_change_its_cars_and_keeps_the_photos_of_those_that_stay(
+    pack, tmp_path, monkeypatch
+):
+    out = tmp_path / "other"
+    shutil.copytree(pack, out)
+    asked = []
+    monkeypatch.setattr(writer, "render_car", lambda order, car, folder: asked.append(
+        (car.index, all(writer._finished(folder, car.id, angle) for angle in writer.ANGLES))
+    ))  # fmt: skip
+    monkeypatch.setattr(writer, "_zip", lambda path, files, folder: None)
+    writer.write_pack(writer.Order(2, 96, 64, 11, 1, without=(1,)), out, progress=False)
+    assert asked == [(0, True), (2, False)]
+    assert json.loads((out / "pack.json").read_text())["without"] == [1]
+    rows = (out / "metadata.csv").read_text()
+    orders = writer.car_orders(writer.Order(3, 96, 64, 11, 1))
+    assert [order.id in rows for order in orders] == [True, False, True]
+
+
+@pytest.mark.parametrize(("words", "found"), [("3,x", "3,x"), ("-4", "-4")])
+def test_what_is_left_out_must_be_indices_of_cars(words, found, tmp_path, capsys):
+    line = ["--cars", "1", f"--without={words}", "--workers", "1", "--out", str(tmp_path / "o")]
+    try:
+        code = command.main(line)
+    except SystemExit as stopped:
+        code = stopped.code
+    said = capsys.readouterr().err
+    assert code == 2 and "indices of cars" in said and found in said
+    assert not (tmp_path / "o").exists()
 
 
 def test_shape_index_is_understood_as_the_renderer_means_it(stage):

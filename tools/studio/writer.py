@@ -47,6 +47,11 @@ class Order:
     seed: int
     samples: int = 4
     version: int = VERSION
+    without: tuple[int, ...] = ()  # cars that the seed would give and that are passed over
+
+    def note(self) -> dict:
+        """What pack.json holds."""
+        return {**asdict(self), "without": sorted(set(self.without))}
 
 
 @dataclass(frozen=True)
@@ -63,16 +68,17 @@ class CarOrder:
 def car_orders(order: Order) -> list[CarOrder]:
     """The cars of a pack: id, style, paint and year, all derived from the seed.
 
-    Drawn in blocks, so that the first cars of a larger pack are the cars of a smaller one.
+    Drawn in blocks, so that the first cars of a larger pack are the cars of a smaller one. A car
+    that is left out makes room for the next one and changes no other.
     """
     cars: list[CarOrder] = []
-    while len(cars) < order.cars:
+    while len(cars) < order.cars + len(set(order.without)):
         rng = np.random.default_rng([order.seed, 1, len(cars)])
         styles, paints = pick_styles(BLOCK, rng), pick_paints(BLOCK, rng)
         for style, paint, year in zip(styles, paints, rng.integers(2008, 2018, BLOCK), strict=True):
             name = hashlib.sha256(f"studio {order.seed} {len(cars)}".encode()).hexdigest()[:12]
             cars.append(CarOrder(len(cars), name, style, paint, int(year)))
-    return cars[: order.cars]
+    return [car for car in cars if car.index not in order.without][: order.cars]
 
 
 def render_car(order: Order, car: CarOrder, folder: Path) -> None:
@@ -80,18 +86,22 @@ def render_car(order: Order, car: CarOrder, folder: Path) -> None:
     todo = [angle for angle in ANGLES if not _finished(folder, car.id, angle)]
     if not todo:
         return
-    rng = np.random.default_rng([order.seed, 2, car.index])
-    spec = draw_car(car.style, rng)
-    finish = draw_finish(car.paint, spec.details["dirt"], rng)
-    studio, camera = draw_studio(rng), draw_camera(rng, spec.length, spec.height)
-    look = photo.draw_look(rng)
     with tempfile.TemporaryDirectory(prefix="studio-") as meshes:
-        stage = Stage(build_car(spec), finish, studio, camera, Path(meshes))
+        stage, look = set_up(order, car, Path(meshes))
         plate = shoot_plate(stage, order.width, order.height, order.samples)
         for angle in todo:
             noise = np.random.default_rng([order.seed, 3, car.index, angle])
             picture, parts = shoot(stage, plate, angle, order.samples, int(noise.integers(2**31)))
             _save(folder, f"{car.id}_{angle:02d}", photo.develop(picture, noise, look), parts)
+
+
+def set_up(order: Order, car: CarOrder, meshes: Path) -> tuple[Stage, dict]:
+    """The car in its studio before its camera, with meshes written to a folder, and its look."""
+    rng = np.random.default_rng([order.seed, 2, car.index])
+    spec = draw_car(car.style, rng)
+    finish = draw_finish(car.paint, spec.details["dirt"], rng)
+    studio, camera = draw_studio(rng), draw_camera(rng, spec.length, spec.height)
+    return Stage(build_car(spec), finish, studio, camera, meshes), photo.draw_look(rng)
 
 
 def _paths(folder: Path, stem: str) -> tuple[Path, Path, Path]:
@@ -136,7 +146,7 @@ def write_pack(order: Order, folder: Path, workers: int = 1, progress: bool = Tr
     work.mkdir(parents=True, exist_ok=True)
     cars = car_orders(order)
     _unpack(folder, work)
-    _write(folder / "pack.json", (json.dumps(asdict(order), indent=2) + "\n").encode())
+    _write(folder / "pack.json", (json.dumps(order.note()) + "\n").encode())
     _render_all(order, cars, work, workers, progress)
     stems = sorted(f"{car.id}_{angle:02d}" for car in cars for angle in ANGLES)
     for column, name in enumerate(ARCHIVES):
@@ -152,11 +162,16 @@ def _whole(order: Order, folder: Path) -> bool:
     files = [folder / name for name in (*ARCHIVES, "metadata.csv", "pack.json")]
     if (folder / "unfinished").exists() or not all(file.exists() for file in files):
         return False
-    return json.loads((folder / "pack.json").read_text()) == asdict(order)
+    return _read_note(folder) == order.note()
+
+
+def _read_note(folder: Path) -> dict:
+    """pack.json; notes from before cars could be left out say nothing about that."""
+    return {"without": [], **json.loads((folder / "pack.json").read_text())}
 
 
 def _unpack(folder: Path, work: Path) -> None:
-    """Take what finished archives hold back into the work folder: a pack can grow."""
+    """Take what finished archives hold back into the work folder: a pack can change its cars."""
     for name in ARCHIVES:
         if not (folder / name).exists():
             continue
@@ -191,10 +206,15 @@ def _check(order: Order, folder: Path) -> None:
                 f"the studio's {name}", expected="a positive number, at least 32 for a size",
                 found=str(getattr(order, name)), mend="for example --cars 8 --size 288x192",
             )  # fmt: skip
+    if any(index < 0 for index in order.without):
+        raise CourseError(
+            "the studio's without", expected="indices of cars, counted from 0",
+            found=str(min(order.without)), mend="for example --without 12,45",
+        )  # fmt: skip
     note = folder / "pack.json"
     if note.exists():
-        before = json.loads(note.read_text())
-        changed = [k for k, v in asdict(order).items() if before.get(k) != v and k != "cars"]
+        before, free = _read_note(folder), ("cars", "without")
+        changed = [k for k, v in order.note().items() if before.get(k) != v and k not in free]
         if changed:
             raise CourseError(
                 str(folder), expected="an empty folder, or this very pack begun earlier",
@@ -236,4 +256,4 @@ def _write(path: Path, data: bytes) -> None:
     part.replace(path)
 
 
-__all__ = ["CarOrder", "Order", "car_orders", "render_car", "write_pack"]
+__all__ = ["CarOrder", "Order", "car_orders", "render_car", "set_up", "write_pack"]

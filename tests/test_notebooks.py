@@ -391,7 +391,7 @@ def test_tool_refuses_what_is_not_there(toy_course, arguments):
 
 # fmt: off
 ORDER = [
-    "environment", "files", "config", "gif", "archives", "sources", "kaggle_download",
+    "environment", "progress", "files", "config", "gif", "archives", "sources", "kaggle_download",
     "decode", "placing", "split", "cache", "around_the_car", "augment", "dataset", "loaders",
     "model", "losses", "metrics", "checkpoint", "run_folder", "run_state", "training",
     "cutout", "scenes", "inference", "pictures", "plotting",

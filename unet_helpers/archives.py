@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import BinaryIO
 
-from tqdm.auto import tqdm
-
 from unet_helpers.environment import CourseError
+from unet_helpers.progress import progress_bar
 
 STEM = re.compile(r"([0-9a-f]{12})_(0[1-9]|1[0-6])")
 CHUNK = 1 << 20
@@ -195,7 +194,7 @@ def check_crc(path: Path, part: Part, progress: bool = True) -> int:
     with open_archive(path) as archive:
         entries = list_entries(archive, path, part)
         report_noise(archive, path)
-        for info in tqdm(entries.values(), f"checking {path.name}", disable=not progress):
+        for info in progress_bar(entries.values(), f"checking {path.name}", disable=not progress):
             with archive.open(info) as file:
                 while file.read(CHUNK):  # zipfile compares the checksum at the end of an entry
                     pass

@@ -16,11 +16,11 @@ from typing import BinaryIO
 
 import numpy as np
 from filelock import FileLock
-from tqdm.auto import tqdm
 
 from unet_helpers.archives import check_free_disk, writing_to
 from unet_helpers.decode import Pair, read_pair
 from unet_helpers.files import write_atomically
+from unet_helpers.progress import progress_bar
 
 FORMAT = 1  # raise it when decode.py changes what it returns: old caches are then rebuilt
 # Pages of a memory map count as the process's own memory once they are touched. After this many
@@ -155,7 +155,7 @@ def _build(path: Path, pairs: Sequence[Pair], size: tuple[int, int], progress: b
     def write(file: BinaryIO) -> None:
         # Written as a stream: on a full disk that raises an error, where a memory map would crash.
         np.lib.format.write_array_header_2_0(file, header | {"shape": (len(pairs),)})
-        for pair in tqdm(pairs, said, unit="pair", disable=not progress):
+        for pair in progress_bar(pairs, said, unit="pair", disable=not progress):
             for pixels in read_pair(pair, size):
                 file.write(np.ascontiguousarray(pixels))
 

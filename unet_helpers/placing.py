@@ -14,11 +14,10 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from unet_helpers.archives import NOISE, check_free_disk
 from unet_helpers.environment import CourseError
 from unet_helpers.files import write_atomically
+from unet_helpers.progress import progress_bar
 
 LEDGER = ".prepared.json"
 COARSE = 2.0  # seconds; some file systems store times no finer than that
@@ -60,7 +59,7 @@ def place(
         for name in extra:
             (root / name).unlink()
         _check_disk(root, [wanted[name] for name in todo])
-        for name in tqdm(todo, "preparing", unit="file", disable=not progress or not todo):
+        for name in progress_bar(todo, "preparing", unit="file", disable=not progress or not todo):
             _put(wanted[name], root / name)
     finish()
     _write_ledger(root, finished=True, files={name: [list(s)] for name, s in stamps.items()})

@@ -15,7 +15,6 @@ from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
 from PIL import Image
-from tqdm.auto import tqdm
 
 from unet_helpers.archives import (
     CHUNK,
@@ -34,6 +33,7 @@ from unet_helpers.archives import (
     writing_to,
 )
 from unet_helpers.environment import CourseError, course_root, data_dir
+from unet_helpers.progress import progress_bar
 
 __all__ = [
     "ArchivePair",
@@ -261,7 +261,7 @@ def _unpack(half: _Half, target: Path, progress: bool) -> None:
         for stray in [p for p in partial.iterdir() if p.name not in half.sizes]:
             stray.unlink()  # left by a stopped run with another archive
         entries = half.entries.items()
-        for name, info in tqdm(entries, f"unpacking {target.name}", disable=not progress):
+        for name, info in progress_bar(entries, f"unpacking {target.name}", disable=not progress):
             file = partial / name
             if not _is_whole(file, info):
                 with half.archive.open(info) as packed, file.open("wb") as out:

@@ -18,6 +18,7 @@ from .environment import CourseError, Precision, pick_device, pick_precision, se
 from .loaders import loaders_from_config, split_loader, until
 from .losses import finite_number, make_loss
 from .metrics import Scores, SegmentationMetrics, predict_classes
+from .progress import progress_bar
 from .run_folder import (
     holds_run,
     open_tensorboard,
@@ -219,13 +220,11 @@ def _one_epoch(
     on_step: Callable[[float], object] | None,
 ) -> dict:
     """Train for one epoch and measure; returns its history row."""
-    from tqdm.auto import tqdm
-
     loss_fn = make_loss(run.config.loss)
     title = f"epoch {epoch}/{run.config.epochs}"
     dice = f"{run.history[-1]['dice_mean']:.4f}" if run.history else "…"
     quiet = not progress or bool(os.environ.get("TQDM_DISABLE"))
-    with tqdm(total=run.steps_per_epoch, desc=title, leave=False, disable=quiet) as bar:
+    with progress_bar(title=title, total=run.steps_per_epoch, leave=False, disable=quiet) as bar:
 
         def advance(loss: float) -> None:
             bar.set_postfix(loss=f"{loss:.3f}", Dice=dice, refresh=False)

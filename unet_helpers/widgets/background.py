@@ -240,7 +240,9 @@ class BackgroundSwap(CourseWidget):
         if len(data) <= LINK_LIMIT:
             address = "data:image/png;base64," + base64.b64encode(data).decode("ascii")
             name = html.escape(path.name)
-            text += f' <a download="{name}" href="{address}">Download it</a>'
+            # Underlined, since JupyterLab takes a link's look away in a widget.
+            look = "text-decoration: underline"
+            text += f' <a download="{name}" href="{address}" style="{look}">Download it</a>'
         self.saved.value = f'<div role="status">{text}</div>'
 
 

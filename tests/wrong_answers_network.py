@@ -243,6 +243,7 @@ WRONG = {
     ],
     "05.2": [
         (lambda z, m: 1 - soft_iou(z, m), "sigmoid is missing"),
+        (lambda z, m: 1 - soft_iou(z, m, (0, 1, 2, 3), smooth=0), "is the sigmoid missing"),
         (lambda z, m: 1 - soft_iou(z.sigmoid(), m, (0, 1, 2, 3)), "batch are thrown together"),
         (lambda z, m: soft_iou(z.sigmoid(), m), "IoU itself"),
         (soft_dice_loss, "that is Dice"),

@@ -106,6 +106,8 @@ def iou_loss(iou_loss: Any) -> None:
         (_soft_iou(hard, target, each), "cut at 0.5, a probability has no slope: no > in a loss."),
     ):  # fmt: skip
         require(not near(value, float(other), 1e-4), f"{value:.4f}: {why}")
+    beyond = "a share lies between 0 and 1. Logits do not: is the sigmoid missing?"
+    require(0 <= value <= 1, f"{value:.4f}: {beyond}")
     require(near(value, right, 1e-4), f"{value:.4f}, where {right:.4f} is right.")
     why = "no gradient comes back from it: work with tensors all the way, no .item() and no > 0.5."
     require(loss.requires_grad, why)

@@ -19,6 +19,7 @@ from PIL import Image
 from playwright.sync_api import ConsoleMessage, Locator, Page, TimeoutError, expect
 
 LIMIT = 240_000  # milliseconds
+IDLE = "Python 3 (ipykernel) | Idle"
 # The last is what a page without a kernel goes on saying.
 LOST = re.compile(
     r"(model|widget) not found|error (displaying|creating|rendering) widget|loading widget", re.I
@@ -44,6 +45,7 @@ RUN_OR_FAILED = """() => {
   const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')];
   return prompts.length && prompts.every(p => /\\[\\d+\\]/.test(p.textContent)) && 'run';
 }"""
+LOADED = "img => img.complete && img.naturalWidth > 0"
 WIDTHS = """() => [...document.querySelectorAll('.jp-OutputArea-output img')]
   .filter(one => one.checkVisibility()).map(one => one.naturalWidth)"""
 VISIBLE_TEXT = """() => [...document.querySelectorAll('.jp-Notebook .jp-OutputArea-output')]
@@ -85,7 +87,7 @@ class NotebookPage:
     def wait_for_kernel(self, there: bool = True) -> None:
         """Wait for an idle kernel, or until it is settled that there is none."""
         # The toolbar's sign says "idle" before there is a kernel; the line at the bottom does not.
-        line = "Python 3 (ipykernel) | Idle" if there else "No Kernel | Unknown"
+        line = IDLE if there else "No Kernel | Unknown"
         expect(self.page.get_by_text(line, exact=True)).to_be_visible()
 
     def wait_until_run(self) -> None:
@@ -106,9 +108,14 @@ class NotebookPage:
         return [line for line in self.text().splitlines() if LOST.search(line)]
 
     def save(self) -> None:
-        """Save the notebook and wait until it is saved."""
-        self.page.keyboard.press("ControlOrMeta+s")
-        expect(self.page.locator(".jp-mod-dirty")).to_have_count(0)
+        """Save the notebook, if anything is new in it, and wait until the file is written."""
+        dirty = self.page.locator(".jp-mod-dirty")
+        if dirty.count():
+            with self.page.expect_response(
+                lambda r: r.request.method == "PUT" and "ipynb" in r.url
+            ):
+                self.page.keyboard.press("ControlOrMeta+s")
+        expect(dirty).to_have_count(0)
 
     def widths_of_pictures(self, at_least: int) -> list[int]:
         """The width in pixels of every picture that the outputs show.
@@ -159,12 +166,13 @@ class WidgetOnPage:
     def pixels(self) -> np.ndarray:
         """The picture as it is seen on the page, RGB uint8 (H, W, 3)."""
         self.picture.scroll_into_view_if_needed()
-        self.picture.evaluate("img => img.decode()")
+        self.root.page.wait_for_function(LOADED, arg=self.picture.element_handle())
         return np.asarray(Image.open(io.BytesIO(self.picture.screenshot())).convert("RGB"))
 
     @contextmanager
     def changes(self, words: Locator) -> Iterator[None]:
         """Hold that what happens inside changes the pixels of the picture and the text of words."""
+        expect(self.root.page.get_by_text(IDLE, exact=True)).to_be_visible()  # no earlier move
         text, before = words.inner_text(), self.pixels()
         file = self.picture.get_attribute("src")
         yield
@@ -186,7 +194,7 @@ class WidgetOnPage:
         handle.hover()
         mouse = self.root.page.mouse
         mouse.down()
-        mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2, steps=4)
+        mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
         mouse.up()
 
     def choose(self, name: str, number: int) -> None:

@@ -275,7 +275,9 @@ def test_hints_come_one_at_a_time_and_then_begin_again(capsys, monkeypatch):
     hints = checks.EXERCISES["05.2"].hints
     for _ in range(len(hints) + 2):
         checks.hint("05.2")
-    said = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= register.WIDTH
+    said = re.split(r" (?=Hint \d|There are)", " ".join(printed.split()))
     assert said[:3] == [f"Hint {n} of 3: {text}" for n, text in enumerate(hints, start=1)]
     assert "no more hints" in said[3] and "05" in said[3]
     assert said[4] == said[0]

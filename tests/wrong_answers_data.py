@@ -219,6 +219,7 @@ WRONG = {
         (lambda photo: ((scaled(photo) - mean) / std).reshape(3, *photo.shape[:2]), "scrambles"),
         (lambda photo: ((scaled(photo).double() - mean) / std).permute(2, 0, 1), "float32"),
         (lambda photo: photo, "a tensor is wanted"),
+        (lambda photo: (torch.from_numpy(photo) / 255 - MEAN) / STD, "tuples: torch.tensor"),
     ],
     "03.4": [
         (only_the_photo, "must move the mask, in one call"),
@@ -227,6 +228,7 @@ WRONG = {
         (linear_turn, "255"),
         (darker, "car has moved"),
         (far_away, "of the car was left"),
-        (lambda photo, mask: both(image=photo, mask=mask), "list or a tuple"),
+        (lambda photo, mask: both(image=photo, mask=mask), "gives a dictionary"),
+        (lambda photo, mask: photo[0, 0, 0], "list or a tuple"),
     ],
 }  # fmt: skip

@@ -85,6 +85,12 @@ def dice_where(predicted, mask, where, dims=(1, 2)):
     return torch.where(2 * tp + wrong == 0, 1.0, 2 * tp / (2 * tp + wrong).clamp(min=1))
 
 
+def outer_edge_only(predicted, mask, width):
+    edge = (F.max_pool2d(mask.float(), 2 * width + 1, stride=1, padding=width) > 0) & (mask == 0)
+    tp = (edge & (predicted == 1) & (mask == 1)).sum((1, 2))
+    return 2 * tp / (2 * tp + (edge & (predicted != mask)).sum((1, 2)))
+
+
 def outer(model, images, before=True, grad=False, cut=lambda z: torch.sigmoid(z)[:, 0] > 0.5,
           after=True):  # fmt: skip
     """predict_batch with its faults chosen."""
@@ -258,6 +264,7 @@ WRONG = {
         (lambda p, m, w: dice_where(p, m, edge_of(m, w) & (m == 1)), "edge has two sides"),
         (lambda p, m, w: dice_where(p, m, edge_of(m, 1)), "2 · width"),
         (lambda p, m, w: dice_where(p, m, edge_of(m, w)).mean(), "one for each is wanted"),
+        (outer_edge_only, "0 is divided by 0.*two sides"),
         (lambda p, m, w: 1 - dice_where(p, m, edge_of(m, w)), "scores 1, not 0"),
     ],
     "05.4": [

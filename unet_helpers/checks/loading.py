@@ -9,7 +9,16 @@ import numpy as np
 import torch
 
 from unet_helpers.augment import MEAN, STD
-from unet_helpers.checks.answers import array, binary_mask, call, require, sequence, shown, tensor
+from unet_helpers.checks.answers import (
+    Wrong,
+    array,
+    binary_mask,
+    call,
+    require,
+    sequence,
+    shown,
+    tensor,
+)
 from unet_helpers.checks.register import exercise
 
 CALLS = 24
@@ -88,7 +97,12 @@ def normalise(normalise: Any) -> None:
     """normalise(photo): uint8 (H, W, 3) as a float32 tensor (3, H, W), less MEAN, over STD."""
     photo = _car_before_wall()[0][:60]  # (60, 140, 3)
     given = photo.copy()
-    found = tensor(call(normalise, given), "the result")
+    try:
+        found = tensor(call(normalise, given), "the result")
+    except Wrong as wrong:
+        if "'Tensor' and 'tuple'" in str(wrong):
+            raise Wrong(f"{wrong} MEAN and STD are tuples: torch.tensor(MEAN).") from None
+        raise
     require(np.array_equal(given, photo), "the photo itself has changed: work on a copy.")
     last = tuple(found.shape) == photo.shape
     require(not last, f"the channels are still last, {tuple(found.shape)}: permute(2, 0, 1).")
@@ -127,7 +141,10 @@ def own_augmentation(augment: Any) -> str:
     seen, moved, fits, kept = set(), 0, [], []
     for _ in range(CALLS):
         given = photo.copy(), mask.copy()
-        image, its_mask = sequence(call(augment, *given), "what augment returns", 2)
+        result = call(augment, *given)
+        whole = 'albumentations gives a dictionary: return its "image" and its "mask", in order.'
+        require(not isinstance(result, dict), whole)
+        image, its_mask = sequence(result, "what augment returns", 2)
         unchanged = np.array_equal(given[0], photo) and np.array_equal(given[1], mask)
         require(unchanged, "the arrays that augment was given have changed: work on copies.")
         image = array(image, "the photo", photo.shape)

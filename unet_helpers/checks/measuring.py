@@ -136,6 +136,9 @@ def edge_dice(edge_dice: Any) -> None:
         shape = tuple(values.shape)
         require(shape != (), "one number comes back for two images; one for each is wanted, (B,).")
         require(shape == (2,), f"one number for each image: the shape is {shape}, not (2,).")
+        empty = "0 is divided by 0: neither mask nor prediction has a car pixel at your edge. An "
+        empty += "edge has two sides, and empty against empty counts as 1."
+        require(not values.float().isnan().any(), empty)
         return number(values[0], "the result")
 
     value = found(whole, 1)

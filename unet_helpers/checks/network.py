@@ -140,7 +140,8 @@ def unet_parameters(features: Sequence[int]) -> int:
 
 @exercise(
     "04.4",
-    "Halving all features makes about a quarter of the parameters: most of them are pairs of them.",
+    "Halving all features makes about a quarter of the parameters: a convolution has its weights "
+    "for every pair of a channel in and a channel out.",
     "How far it sees depends on the number of levels alone (section 11): 3 levels see 68 pixels.",
     "Four levels see 140 pixels. With (16, 32, 64, 128) there are 1.9 million parameters.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import torch
 from unet_helpers.checks.answers import Untried, Wrong, described, shown
 
 HINTS_AT_MOST = 3
+WIDTH = 90  # characters; JupyterLab breaks longer lines in the middle of a word
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,16 @@ def exercise(which: str, *hints: str) -> Callable[[Callable[..., str | None]], C
 
 
 def check(which: str, *answers: Any) -> None:
-    """Print one line about an answer: right, not tried yet, or the first thing that is wrong.
+    """Print about an answer: right, not tried yet, or the first thing that is wrong.
 
     `which` names the exercise ("05.2"); `answers` are what its cell passes on. Whatever they are,
     nothing is raised: a notebook with open exercises still runs to its end.
     """
-    print(verdict(which, *answers))
+    _say(verdict(which, *answers))
 
 
 def verdict(which: str, *answers: Any) -> str:
-    """The line that `check` prints."""
+    """What `check` prints, on one line."""
     found = EXERCISES.get(which) if isinstance(which, str) else None
     if found is None:
         return f"There is no exercise {shown(which)}. There are {', '.join(sorted(EXERCISES))}."
@@ -108,13 +110,18 @@ def hint(which: str) -> None:
     """Print the next hint for an exercise ("05.2"): the first call the first one, and so on."""
     found = EXERCISES.get(which) if isinstance(which, str) else None
     if found is None:
-        print(f"There is no exercise {shown(which)}. There are {', '.join(sorted(EXERCISES))}.")
+        _say(f"There is no exercise {shown(which)}. There are {', '.join(sorted(EXERCISES))}.")
     elif _given[which] < len(found.hints):
         _given[which] += 1
-        print(f"Hint {_given[which]} of {len(found.hints)}: {found.hints[_given[which] - 1]}")
+        _say(f"Hint {_given[which]} of {len(found.hints)}: {found.hints[_given[which] - 1]}")
     else:
         del _given[which]
-        print(
+        _say(
             "There are no more hints. The solution stands in the folder solutions, in the notebook "
             f"whose name begins with {which[:2]}. The next call starts again with the first hint."
         )
+
+
+def _say(text: str) -> None:
+    """Print a text on lines that end between two words."""
+    print(textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False))

@@ -388,6 +388,19 @@ def test_the_line_stands_at_the_threshold_and_the_dots_on_the_curves():
     assert changed[:, columns[1]].sum() > 100 and not changed[:, columns[2]].any()
 
 
+def test_a_good_networks_curves_use_the_chart_and_no_dot_leaves_it():
+    chart = Chart(ThresholdScores(0.98 * MASKS[0] + np.float32(0.01), MASKS[0]), 300, 200)
+
+    def dots_at(score: float) -> np.ndarray:
+        """The rows in which dots of that score are drawn, without the line through them."""
+        drawn = chart.at(0.5, dict.fromkeys(("Dice", "IoU", "precision", "recall"), score))
+        columns = chart.column(0.5) + np.array([-3, -2, 2, 3])
+        return np.flatnonzero((drawn != chart.picture)[:, columns].any(axis=(1, 2)))
+
+    assert dots_at(0.95).mean() - dots_at(1.0).mean() > 200 / 4
+    assert dots_at(0.0).max() < 200 - 20  # above the numbers below the axis
+
+
 def test_the_mean_over_all_photos_and_the_best_threshold():
     probabilities = [blurred(mask, seed) for seed, mask in enumerate(MASKS)]
     widget = ThresholdExplorer(PHOTOS, MASKS, probabilities, threshold=0.4, width=WIDTH)

@@ -59,7 +59,11 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 class Chart:
-    """The four curves of an image, drawn once; the threshold's line is laid over them each time."""
+    """The four curves of an image, drawn once; the threshold's line is laid over them each time.
+
+    The scores of a good network lie close to 1 over most of the way, so the axis begins just below
+    what they are there, and not at 0. What falls below at the ends leaves the picture.
+    """
 
     def __init__(self, scores: ThresholdScores, width: int, height: int) -> None:
         figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
@@ -68,7 +72,9 @@ class Chart:
         curves = scores(GRID)
         for name, (colour, line) in LINES.items():
             axis.plot(GRID, curves[name], line, color=colour, label=name)
-        axis.set(xlabel="threshold", xlim=(0, 1), ylim=(0, 1.03))
+        lowest = min(curves[name][5:-5].min() for name in LINES)  # from 0.05 to 0.95
+        bottom = np.floor(10 * lowest) / 10 if lowest < 1 else 0.9
+        axis.set(xlabel="threshold", xlim=(0, 1), ylim=(bottom, 1 + 0.03 * (1 - bottom)))
         axis.grid(color="#E5E5E5")
         axis.legend(loc="lower center", ncols=2)
         canvas.draw()
@@ -84,7 +90,7 @@ class Chart:
         picture[top:bottom, x] = (0, 0, 0)
         for name, (colour, _) in LINES.items():
             y = height - 1 - round(self._place((0, float(scores[name])))[1])
-            _dot(picture, x, y, _rgb(colour))
+            _dot(picture, x, min(y, bottom), _rgb(colour))
         return picture
 
     def column(self, threshold: float) -> int:

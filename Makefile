@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Where the photos come from: studio (built in), kaggle, or a folder with train.zip and train_masks.zip.
 DATA ?= studio
+# Tests run side by side, one a core and four at most, since each of them loads torch.
+AT_A_TIME := -n auto --maxprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup course lab test test-colab exercises notebooks figures badges requirements
@@ -42,7 +44,7 @@ lab: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(AT_A_TIME)
 
 test-colab: $(READY)
 	$(BIN)/python tools/colab_lane.py

@@ -8,6 +8,8 @@ from pathlib import Path
 
 # Threads that wait spin by default, and two test processes then take turns at doing nothing.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
+if "PYTEST_XDIST_WORKER" in os.environ:  # several tests at a time: a thread for each is enough
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

@@ -26,6 +26,7 @@ VENV = ROOT / ".venv-colab"
 VERSIONS = ROOT / "tools" / "colab_versions.txt"
 PYTHONS = ("3.13", "3.12")
 LIMIT = 50  # minutes; CI gives everything together 90
+AT_A_TIME = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup")  # as `make test`
 RUNNERS = ("ipykernel>=6.17", "nbclient>=0.10", "nbformat>=5.9")  # Colab's page does their work
 
 
@@ -138,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     end = time.monotonic() + 60 * options.limit
     inside = build(python, end - time.monotonic())
     run([inside, "-c", ASK], end - time.monotonic())
-    chosen = options.pytest or ["--ignore=tests/browser"]
+    chosen = options.pytest or ["--ignore=tests/browser", *AT_A_TIME]
     # The lane stands for Colab's packages, not for its machine: its folders and its Drive are not
     # here, so the environment's mark of Colab is not set either.
     run([inside, "-m", "pytest", "-q", *chosen], end - time.monotonic())

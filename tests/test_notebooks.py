@@ -324,9 +324,12 @@ def toy_course(tmp_path, monkeypatch):
     good = [
         new.new_code_cell("print(42)", metadata={"tags": ["key-figure"]}),
         new.new_code_cell(
-            "import sys, time\nfrom pathlib import Path\nfrom tqdm.auto import tqdm\n"
+            "import sys, time\nfrom pathlib import Path\nfrom tqdm import tqdm\n"
             "for _ in tqdm(range(3)): pass\n"
             "sys.stderr.write('\\r 50%|##   | 1/2 [00:01<00:01,  1.00it/s]\\n')\n"
+            "for number in range(2):\n"
+            "    with tqdm(total=1, leave=False, ncols=40, file=sys.stdout) as bar: bar.update()\n"
+            "    print('epoch', number, flush=True)\n"
             "print(Path.home() / 'x')"
         ),
     ]
@@ -351,7 +354,8 @@ def test_tool_prints_a_table_and_names_the_cell_that_failed(toy_course, tmp_path
     partial = read(tmp_path / "out" / "01_bad.ipynb")
     assert printed(partial.cells[2]) == "so far\n" and partial.cells[3].execution_count is None
     good = read(tmp_path / "out" / "00_good.ipynb")
-    assert printed(good.cells[1]).strip() == "~/x"  # no bar, no home folder
+    # No bar, not even the spaces that wiped it; no home folder.
+    assert printed(good.cells[1]).split("\n") == ["epoch 0", "epoch 1", "~/x", ""]
     assert [o.output_type for o in good.cells[1].outputs] == ["stream"]
     assert read(toy_course / "00_good.ipynb").cells[0].outputs == []  # the original is untouched
 

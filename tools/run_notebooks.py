@@ -165,8 +165,20 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         if cell.cell_type == "code":
-            cell.outputs = _clean_outputs(cell.outputs)
+            cell.outputs = _clean_outputs(_streams_joined(cell.outputs))
     return notebook
+
+
+def _streams_joined(outputs: list) -> list:
+    """The outputs with pieces of one stream put together: a bar is wiped by the piece after it."""
+    joined: list = []
+    for output in outputs:
+        streams = [o for o in (output, *joined[-1:]) if o.output_type == "stream"]
+        if len(streams) == 2 and streams[0].name == streams[1].name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _clean_outputs(outputs: list) -> list:

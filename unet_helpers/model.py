@@ -110,7 +110,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """The way up (the paper's expansive path): double the size, join what was kept, DoubleConv.
 
-    Input: both outputs of Encoder. Output (B, features[0], H, W), the size of the photo.
+    Input: both outputs of Encoder. Output (B, features[0], H, W), the size of the photo. The maps
+    are taken off the list one by one, so that no memory is held longer than needed.
     """
 
     def __init__(self, features: tuple[int, ...], norm: str, up: str, skips: bool) -> None:
@@ -124,11 +125,13 @@ class Decoder(nn.Module):
             channels = width
 
     def forward(self, x: torch.Tensor, kept: list[torch.Tensor]) -> torch.Tensor:
-        for up, merge, skip in zip(self.ups, self.merges, reversed(kept), strict=True):
+        for up, merge in zip(self.ups, self.merges, strict=True):
             x = up(x)  # (B, width, 2H, 2W)
+            skip = kept.pop()  # the map of this level
             x = x[..., : skip.shape[-2], : skip.shape[-1]]  # one row or column less, if odd
             if self.skips:
                 x = torch.cat([skip, x], dim=1)  # (B, 2 * width, H, W)
+            del skip  # outside of training its memory is free again from here on
             x = merge(x)  # (B, width, H, W)
         return x
 

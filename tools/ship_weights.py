@@ -9,15 +9,13 @@ that split which is there already is shipped, for example one of `tools/benchmar
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
-
-import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from tools.record_run import write_record  # noqa: E402
 from unet_helpers.checkpoint import load_model, model_from_config, save_weights  # noqa: E402
 from unet_helpers.config import TrainConfig, load_config  # noqa: E402
 from unet_helpers.environment import prepared_dir, runs_dir, seed_everything  # noqa: E402
@@ -54,24 +52,7 @@ def ship(config: TrainConfig, prepared: Prepared, out: Path) -> None:
     save_weights(model, config.model_copy(update={"device": "auto", "precision": "auto"}), weights)
     # Measured as shipped: read back from the file, in half precision.
     scores = evaluate(load_model(weights)[0], prepared, "test", config)
-    record = {
-        "config": config.model_dump(mode="json"),
-        "photos": {split: prepared.count(split) for split in ("train", "val", "test")},
-        "test": {
-            "dice_mean": round(scores.dice_mean, 4),
-            "dice_p10": round(scores.dice_p10, 4),
-            "iou_mean": round(scores.iou_mean, 4),
-            "accuracy": round(scores.accuracy, 4),
-            "images": scores.images,
-            "height": config.height,
-            "width": config.width,
-        },
-    }
-    records = ROOT / "data" / "records"
-    shutil.copyfile(out / "history.csv", records / "studio.csv")
-    text = yaml.safe_dump(record, sort_keys=False, default_flow_style=None)
-    (records / "studio.yaml").write_text(text, encoding="utf-8")
-    print(text)
+    print(write_record("studio", out, config, prepared, scores))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A loopback stand-in for Kaggle: just the three calls the course's download makes.
+"""A loopback stand-in for Kaggle: just the calls that the course's download and submission make.
 
 Kaggle's client, told KAGGLE_API_ENVIRONMENT=LOCALHOST, calls http://localhost/api/v1/…; with
 HTTP_PROXY naming this server's port every call arrives here, whatever host it is meant for. As on
@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 TOKEN, USERNAME, KEY = "KGAT_a-made-up-token", "learner", "a-made-up-key"
 BASIC = "Basic " + base64.b64encode(f"{USERNAME}:{KEY}".encode()).decode()
+BLOB = "a-made-up-blob-token"
+SUBMITTED = "Successfully submitted to Carvana Image Masking Challenge"
 ETAG, MODIFIED = '"made-up-etag"', "Fri, 21 Jul 2017 20:00:00 GMT"
 
 
@@ -45,6 +47,9 @@ class KaggleServer:
     stored_as: dict[str, str] = field(default_factory=dict)  # name asked for -> name in storage
     cuts: list[int] = field(default_factory=list)  # n-th storage answer stops after so many bytes
     hold_at: int | None = None  # storage answers stop here and wait until `close`
+    upload_status: int = 200  # what the upload's address answers once it has the bytes
+    uploaded: bytes = b""
+    submitted: list[dict] = field(default_factory=list)  # what was handed in
     calls: list[Call] = field(default_factory=list)
 
     def __enter__(self) -> KaggleServer:
@@ -102,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._json(call, 401, {"code": 401, "message": "Unauthenticated"})
             active = server.sign_in == "active" and body.get("token") == TOKEN
             return self._json(call, 200, {"active": active, "username": USERNAME if active else ""})
-        if call.path != "DownloadDataFile":
+        if call.path not in ("DownloadDataFile", "StartSubmissionUpload", "CreateSubmission"):
             return self._json(call, 404, {"code": 404, "message": "Not found"})
         if server.api_status != 200:
             return self._json(
@@ -110,6 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
             )
         if call.authorization not in (BASIC, f"Bearer {TOKEN}"):
             return self._json(call, 401, {"code": 401, "message": "Unauthenticated"})
+        if call.path != "DownloadDataFile":
+            return self._submission(call, body)
         if call.name not in server.files:
             return self._json(call, 404, {"code": 404, "message": "Not found"})
         stored = server.stored_as.get(call.name, call.name)
@@ -117,6 +124,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Location", f"http://storage.localhost/{call.name}/{stored}?signature=x")
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def _submission(self, call: Call, body: dict) -> None:
+        if call.path == "StartSubmissionUpload":
+            address = f"http://upload.localhost/{call.name}"
+            return self._json(call, 200, {"token": BLOB, "createUrl": address})
+        if body.get("blobFileTokens") != BLOB or not self.kaggle.uploaded:
+            return self._json(call, 400, {"code": 400, "message": "No such upload"})
+        self.kaggle.submitted.append(body)
+        return self._json(call, 200, {"message": SUBMITTED, "ref": 1})
+
+    def do_PUT(self) -> None:
+        call = self._note("upload", urlsplit(self.path).path.split("/")[1])
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        self.kaggle.uploaded = content if self.kaggle.upload_status == 200 else b""
+        self._json(call, self.kaggle.upload_status, {})
 
     def do_GET(self) -> None:
         call = self._note("storage", urlsplit(self.path).path.split("/")[1])

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from unet_helpers.archives import MASKS, Part
+
 PALETTE = [0, 0, 0, 255, 255, 255]  # index 0 is black (background), index 1 white (car)
 
 
@@ -25,6 +27,7 @@ class MadePair:
     photos: Path
     masks: Path
     name: str = "made"
+    labels: Part = MASKS
 
     @property
     def folder(self) -> Path:

@@ -18,8 +18,9 @@ from make_pairs import draw_car, gif_bytes, jpeg_bytes, make_items
 
 from unet_helpers import cache as cache_module
 from unet_helpers.cache import open_cache
-from unet_helpers.decode import find_pairs, read_pair
+from unet_helpers.decode import read_pair
 from unet_helpers.environment import CourseError
+from unet_helpers.pairs import find_pairs
 
 SIZE = (32, 48)
 

@@ -2,7 +2,7 @@
 know an untouched stub, and survive any answer.
 
 Solutions and stubs come from the notebooks in notebooks/solutions; the wrong answers stand in
-wrong_answers_data.py and wrong_answers_network.py.
+wrong_answers_data.py, wrong_answers_network.py and wrong_answers_classes.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+import wrong_answers_classes
 import wrong_answers_data
+import wrong_answers_fullsize
 import wrong_answers_network
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -37,8 +39,14 @@ sys.path.insert(0, str(ROOT / "tools"))
 import exercises  # noqa: E402
 
 SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("[0-9][0-9]_*.ipynb"))
-WRONG = {**wrong_answers_data.WRONG, **wrong_answers_network.WRONG}
-GIVEN = {**wrong_answers_data.GIVEN, **wrong_answers_network.GIVEN}
+ANSWERS = (
+    wrong_answers_data,
+    wrong_answers_network,
+    wrong_answers_classes,
+    wrong_answers_fullsize,
+)
+WRONG = {which: cases for module in ANSWERS for which, cases in module.WRONG.items()}
+GIVEN = {which: given for module in ANSWERS for which, given in module.GIVEN.items()}
 WHICH = sorted(checks.EXERCISES)
 DEFINING = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
 each = pytest.mark.parametrize("which", WHICH)
@@ -89,6 +97,7 @@ NOTEBOOK = {
         "look_up": street_look_up, "predict_probability": sees_darkness, "LARGE": (64, 96),
         "SIZE": None, "model": None, "device": None, "street_stems": ["a"] * 8,
     },
+    "10": {"distances": wrong_answers_fullsize.distances},
 }  # fmt: skip
 
 

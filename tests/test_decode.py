@@ -14,9 +14,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from make_pairs import draw_car, gif_bytes, jpeg_bytes
 from PIL import Image
 
-from unet_helpers.decode import Pair, find_pairs, read_mask, read_pair, read_photo
+from unet_helpers.decode import read_mask, read_pair, read_photo
 from unet_helpers.environment import CourseError
 from unet_helpers.gif import read_gif
+from unet_helpers.pairs import Pair, find_pairs
 
 GRAYS = [value for value in range(256) for _ in range(3)]
 

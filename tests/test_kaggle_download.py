@@ -19,7 +19,8 @@ from make_pairs import car_name, gif_bytes, jpeg_bytes
 
 from unet_helpers import kaggle_download
 from unet_helpers.environment import CourseError
-from unet_helpers.kaggle_download import download_kaggle, find_credentials
+from unet_helpers.kaggle_client import find_credentials
+from unet_helpers.kaggle_download import download_kaggle
 from unet_helpers.sources import open_source, verify_pair
 
 MIB = 1 << 20
@@ -29,7 +30,7 @@ import sys, time
 time.sleep = lambda seconds: None
 from pathlib import Path
 from unet_helpers.environment import CourseError
-from unet_helpers.kaggle_download import find_credentials
+from unet_helpers.kaggle_client import find_credentials
 from unet_helpers.sources import open_source
 print("credentials:", find_credentials())
 try:

@@ -193,6 +193,7 @@ FORMS = {
     "bce": "binary cross-entropy",
     "bilinear": r"may be averaged|\*linear\* interpolation",
     "class-index": "class ind(?:ex|ices)",
+    "cross-entropy": "(?<!binary )cross-entropy",
     "feature-map": "maps?",
     "largest-component": "largest(?: connected)? piece",
     "mixed-precision": r"\*mixed\* precision|mixed precision",

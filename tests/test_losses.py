@@ -27,6 +27,7 @@ from unet_helpers.losses import (
 )
 
 BINARY = [bce_loss, dice_loss, bce_dice_loss]
+MANY = ("ce_dice", "ce")  # losses for many classes
 SURE = 1e4  # a logit so large that its probability is exactly 0 or 1
 
 
@@ -171,7 +172,7 @@ sizes = st.integers(1, 12)
 
 
 def call(name: str, seed: int, images: int, height: int, width: int):
-    classes = 3 if name == "ce_dice" else 1
+    classes = 3 if name in MANY else 1
     return make_loss(name), *batch(seed, images, classes, height, width)
 
 
@@ -246,7 +247,7 @@ def test_the_names_of_the_classes_do_not_matter(seed, order):
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_any_whole_type_of_mask_gives_the_same(name):
     loss, logits, mask = call(name, 3, 2, 6, 5)
-    for dtype in (torch.int64, torch.int32, torch.bool if name != "ce_dice" else torch.int16):
+    for dtype in (torch.int64, torch.int32, torch.bool if name not in MANY else torch.int16):
         torch.testing.assert_close(loss(logits, mask.to(dtype)), loss(logits, mask))
 
 
@@ -256,6 +257,8 @@ def test_any_whole_type_of_mask_gives_the_same(name):
 def in_float64(name: str, logits: torch.Tensor, mask: torch.Tensor) -> float:
     if name == "ce_dice":
         return plain_cross_entropy_dice(logits, mask)
+    if name == "ce":
+        return F.cross_entropy(logits.double(), mask.long()).item()
     z, m = logits[:, 0].double(), mask.double()
     p = z.sigmoid()
     scores = (2 * (p * m).sum((1, 2)) + 1) / (p.sum((1, 2)) + m.sum((1, 2)) + 1)
@@ -349,7 +352,7 @@ def test_losses_are_the_ones_a_config_may_name():
     )
     assert sorted(names) == sorted(LOSSES)
     assert make_loss("bce_dice") is bce_dice_loss
-    with pytest.raises(CourseError, match="bce_dice, bce, dice, ce_dice; found 'focal'"):
+    with pytest.raises(CourseError, match="bce_dice, bce, dice, ce_dice, ce; found 'focal'"):
         make_loss("focal")
 
 

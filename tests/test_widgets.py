@@ -33,6 +33,7 @@ from unet_helpers.widgets import (
     ShapeWalker,
     ThresholdExplorer,
     Turntable,
+    WindowGrid,
 )
 from unet_helpers.widgets import augment as augment_module
 from unet_helpers.widgets.background import SCENES
@@ -830,6 +831,7 @@ EVERY = {
     "shape-walker": lambda: ShapeWalker(a_model(), PHOTOS, width=120),
     "live-curve": lambda: LiveCurve(3, width=400),
     "background-swap": lambda: BackgroundSwap(PHOTOS, MASKS, width=WIDTH),
+    "window-grid": lambda: WindowGrid(a_photo(0, (96, 144)), (48, 64), sizes=[(32, 48)]),
 }
 each_widget = pytest.mark.parametrize("name", EVERY)
 

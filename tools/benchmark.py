@@ -1,7 +1,7 @@
 """Measure the course: python tools/benchmark.py NAME… [options].
 
-Names: input, dice, memory, gpu, transfer, widgets. Options: --json, --real DIR (real Carvana
-photos).
+Names: input, dice, memory, gpu, transfer, widgets, fullres. Options: --json, --real DIR (real
+Carvana photos).
 
 Each benchmark is a module in tools/benchmarks with a function measure(real) that returns its
 figures. --json prints one object a benchmark and nothing else on standard output. Every comparison
@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the file is called by its path, from anywhere
 
-BENCHMARKS = ("input", "dice", "memory", "gpu", "transfer", "widgets")
+BENCHMARKS = ("input", "dice", "memory", "gpu", "transfer", "widgets", "fullres")
 
 
 def run(name: str, real: Path, as_json: bool) -> str:

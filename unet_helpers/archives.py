@@ -40,6 +40,7 @@ class Part:
 
 
 PHOTOS, MASKS = Part("train", ".jpg"), Part("train_masks", "_mask.gif")
+PARTS = Part("train_parts", "_parts.png")  # class indices of a car's parts, in place of its mask
 
 
 def parse_stem(stem: str) -> tuple[str, int]:

@@ -8,6 +8,8 @@ never meets black corners that no photo has. Everything stays uint8 until the la
 
 from __future__ import annotations
 
+import hashlib
+import random
 from typing import Any
 
 import albumentations as A
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 from albumentations.core.transforms_interface import BasicTransform
 from albumentations.core.type_definitions import Targets
+from torch.utils.data import Dataset
 
 from unet_helpers.around_the_car import BoxesBehind, ReflectionBelow, ShadowBelow, ToneApart
 from unet_helpers.environment import CourseError
@@ -24,6 +27,7 @@ from unet_helpers.environment import CourseError
 # and close enough to zero mean and unit spread for one that starts from nothing.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BORDER = cv2.BORDER_REFLECT_101
+NO_EPOCH = -1
 STRENGTHS = ("none", "gentle", "strong", "tutorial")
 
 
@@ -176,3 +180,68 @@ def denormalize(image: torch.Tensor) -> np.ndarray:
     values = image.detach().float().cpu().numpy().transpose(1, 2, 0)  # (H, W, 3)
     values = (values * np.array(STD) + np.array(MEAN)) * 255
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+class AugmentedDataset(Dataset):
+    """A data set whose photos and masks go through one transform, by a stream of random numbers.
+
+    What derives from it has a list `stems`, one an item, and gives each item through `transformed`.
+    After set_epoch(e), augmentation is a function of (seed, e, i). Before the first set_epoch every
+    call draws anew.
+    """
+
+    stems: list[str]
+
+    def __init__(self, transform: A.Compose | None, seed: int) -> None:
+        self.transform, self.seed = transform, seed
+        self._epoch = torch.tensor(NO_EPOCH).share_memory_()  # loader workers see it change
+        self._draws = 0
+
+    def __len__(self) -> int:
+        return len(self.stems)
+
+    def transformed(self, index: int, photo: np.ndarray, mask: np.ndarray) -> tuple[Any, Any, str]:
+        """Item `index`: its photo and mask as the transform leaves them, and its stem.
+
+        Raises CourseError for a transform that does not end in tensors.
+        """
+        stem = self.stems[index]
+        if self.transform is None:
+            return photo, mask, stem
+        self._seed_transform(index)
+        out = self.transform(image=photo, mask=mask)
+        image, mask = out["image"], out["mask"]
+        if not (torch.is_tensor(image) and image.is_floating_point() and torch.is_tensor(mask)):
+            raise CourseError(
+                f"{type(self).__name__}(transform=…)",
+                expected="a transform whose last step makes float tensors",
+                found=f"an image of type {type(image).__name__} ({image.dtype})",
+                mend="end it with NormalizeToTensor(), or with A.Normalize and ToTensorV2",
+            )
+        return image, mask, stem
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose augmentations dataset[i] gives; in loader workers too."""
+        self._epoch.fill_(epoch)
+
+    def _seed_transform(self, index: int) -> None:
+        """Give the transform the random stream of this image in this epoch.
+
+        Left alone, albumentations gives every forked worker a copy of one stream, so that each
+        of them repeats the others' augmentations.
+        """
+        if not isinstance(self.transform, A.BaseCompose):
+            return
+        epoch = int(self._epoch)
+        if epoch == NO_EPOCH:  # torch.initial_seed() differs from worker to worker
+            self._draws += 1
+            words = (torch.initial_seed(), self._draws, index)
+        else:
+            words = (self.seed, epoch, index)
+        digest = hashlib.blake2b(repr(words).encode(), digest_size=16).digest()
+        # One stream for all steps: set_random_seed would start every step on the same numbers,
+        # and then a photo could only be turned upside down if it is mirrored as well.
+        self.transform.set_random_state(
+            np.random.Generator(np.random.Philox(key=np.frombuffer(digest, np.uint64))),
+            random.Random(int.from_bytes(digest, "little")),
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -18,8 +18,9 @@ import numpy as np
 from filelock import FileLock
 
 from unet_helpers.archives import check_free_disk, writing_to
-from unet_helpers.decode import Pair, read_pair
+from unet_helpers.decode import read_pair
 from unet_helpers.files import write_atomically
+from unet_helpers.pairs import Pair
 from unet_helpers.progress import progress_bar
 
 FORMAT = 1  # raise it when decode.py changes what it returns: old caches are then rebuilt
@@ -66,6 +67,7 @@ def open_cache(
     cache_dir: str | Path,
     *,
     selection: str = "all",
+    read: Callable[[Pair], tuple[np.ndarray, np.ndarray]] | None = None,
     progress: bool = True,
 ) -> PairCache:
     """The cache of these pairs at `size` (height, width), built first if there is none.
@@ -74,7 +76,8 @@ def open_cache(
     file's name, bytes and modification time. A changed, added or removed file gives another name,
     so the cache is rebuilt and the stale one removed; a truncated one is rebuilt in place. Of
     several processes that ask at once, one builds and the others wait for it. selection: name of
-    the choice when `pairs` are only some of the folder's. Raises CourseError when the folder
+    the choice when `pairs` are only some of the folder's. read: reads a pair (None: `read_pair` at
+    this size); another way of reading needs another selection. Raises CourseError when the folder
     cannot be written to, when the disk is full (nothing half-written stays), and for a pair that
     cannot be read.
     """
@@ -86,7 +89,8 @@ def open_cache(
             if alone:
                 _remove_strays(cache_dir, source)
             if not is_whole(path, len(pairs), kind):  # another process may have built it meanwhile
-                _build(path, pairs, size, progress)
+                read = read or (lambda pair: read_pair(pair, size))
+                _build(path, pairs, size, read, progress)
                 _remove_stale(path, source)
     return PairCache(path, len(pairs), tuple(size))
 
@@ -145,7 +149,9 @@ def _one_at_a_time(folder: Path, name: str) -> Iterator[bool]:
             lock.release()
 
 
-def _build(path: Path, pairs: Sequence[Pair], size: tuple[int, int], progress: bool) -> None:
+def _build(
+    path: Path, pairs: Sequence[Pair], size: tuple[int, int], read: Callable, progress: bool
+) -> None:
     """Decode every pair into a file beside `path`, which is renamed to it when it is whole."""
     kind = record_type(size)
     check_free_disk(path.parent, len(pairs) * kind.itemsize)
@@ -156,7 +162,7 @@ def _build(path: Path, pairs: Sequence[Pair], size: tuple[int, int], progress: b
         # Written as a stream: on a full disk that raises an error, where a memory map would crash.
         np.lib.format.write_array_header_2_0(file, header | {"shape": (len(pairs),)})
         for pair in progress_bar(pairs, said, unit="pair", disable=not progress):
-            for pixels in read_pair(pair, size):
+            for pixels in read(pair):
                 file.write(np.ascontiguousarray(pixels))
 
     write_atomically(path, write)

@@ -1,4 +1,4 @@
-"""The command line: check, prepare, train, evaluate, predict.
+"""The command line: check, prepare, train, evaluate, predict, submit.
 
 Every command imports what it needs inside its function, so that `check` answers when torch or
 another package cannot be imported, and `--help` answers at once.
@@ -17,13 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .cli_photos import add_submit_options, find_photos, submit
 from .environment import CourseError, data_dir, pick_device, pick_precision, runs_dir
 
 if TYPE_CHECKING:
+    from .config import TrainConfig
+    from .pets import Pets
     from .split import Prepared
 
 PROGRAM = "python -m unet_helpers"
-PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +66,7 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all five commands."""
+    """The parser of all six commands."""
     parser = argparse.ArgumentParser(PROGRAM, description="U-Net from Scratch", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -80,6 +82,8 @@ def build_parser() -> argparse.ArgumentParser:
     add = command("prepare", prepare, "Unpack a source and split it by car").add_argument
     add("source", metavar="SOURCE", help="studio, kaggle, or a folder with an archive pair")
     add("--to", metavar="DIR", type=Path, required=True, help="the prepared folder to make")
+    text = "what the masks hold: the car, or its parts (train_parts.zip, as studio has)"
+    add("--labels", choices=("car", "parts"), default="car", help=text)
     add("--val-cars", metavar="N", type=int, help="cars for validation (default: an eighth)")
     add("--test-cars", metavar="N", type=int, help="cars for the test (default: an eighth)")
     add("--seed", metavar="S", type=int, default=42, help="decides which cars (default: 42)")
@@ -93,7 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add = command("evaluate", evaluate, "Measure a trained model on a split").add_argument
     add("checkpoint", metavar="CHECKPOINT", type=Path, help="best.pt or last.pt of a run")
-    add("--data", metavar="DIR", type=Path, required=True, help="prepared folder")
+    add("--data", metavar="DIR", type=Path, required=True, help="prepared folder (or that of pets)")
     add("--split", choices=("train", "val", "test"), default="test", help="(default: test)")
     add("--json", action="store_true", help="print one JSON object and nothing else")
 
@@ -102,9 +106,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("photos", metavar="PHOTO", nargs="+", help="photos of any size, or folders of photos")
     add("--to", metavar="DIR", type=Path, required=True, help="where the pictures go: for each "
         "photo NAME_mask.png (one channel, 255 is car, 0 is not) and NAME_cutout.png (RGB and "
-        "alpha), and with --background NAME_on_background.png")  # fmt: skip
+        "alpha), with --background NAME_on_background.png, and with many classes NAME_labels.png "
+        "(class indices with a palette) and NAME_overlay.png")  # fmt: skip
     add("--background", metavar="IMAGE", type=Path, help="a picture to put the car on")
     add("--largest-component", action="store_true", help="keep only the largest connected piece")
+
+    add_submit_options(command("submit", submit, "Write a submission for Kaggle, and send it"))
     return parser
 
 
@@ -117,7 +124,7 @@ def check(options: argparse.Namespace) -> int:
 def prepare(options: argparse.Namespace) -> int:
     from . import sources, split
 
-    pair = sources.open_source(options.source)
+    pair = sources.open_source(options.source, labels=options.labels)
     print(f"{pair.name}: {sources.verify_pair(pair)}")
     prepared = split.prepare(
         pair,
@@ -143,7 +150,7 @@ def train(options: argparse.Namespace) -> int:
     config = load_config(options.config, options.settings)
     # The data belongs to the file: another name=… on the command line names another run only.
     name = load_config(options.config).name
-    prepared = _open_prepared(options.data or data_dir() / "prepared" / name, name)
+    prepared = _open_data(config, options.data, name)
     device = pick_device(config.device)
     precision = pick_precision(device, config.precision)
 
@@ -175,9 +182,10 @@ def train(options: argparse.Namespace) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     from . import training
     from .checkpoint import load_model
+    from .class_report import class_facts, class_table
 
-    prepared = _open_prepared(options.data)
     model, config = load_model(options.checkpoint)
+    prepared = _open_data(config, options.data)
     scores = training.evaluate(model, prepared, options.split, config, pick_device())
     facts = {
         "dice_mean": scores.dice_mean,
@@ -190,6 +198,9 @@ def evaluate(options: argparse.Namespace) -> int:
         "split": options.split,
         "checkpoint": str(options.checkpoint),
     }
+    many = config.class_count > 2
+    if many:
+        facts |= class_facts(scores, config.class_names)
     if options.json:
         print(json.dumps(facts))
     else:
@@ -198,86 +209,42 @@ def evaluate(options: argparse.Namespace) -> int:
             f"{scores.images} images), tenth percentile {scores.dice_p10:.4f}, "
             f"IoU {scores.iou_mean:.4f}, accuracy {scores.accuracy:.4f}"
         )
+        print(class_table(scores, config.class_names) if many else "", end="")
     return 0
 
 
 def predict(options: argparse.Namespace) -> int:
-    photos = _find_photos(options.photos)
-
-    import numpy as np
+    photos = find_photos(options.photos)
 
     from .checkpoint import load_model
     from .dataset import read_photo
-    from .inference import (
-        cut_out,
-        keep_largest_component,
-        predict_probability,
-        replace_background,
-        save_png,
-    )
+    from .predictions import write_pictures
 
     model, config = load_model(options.checkpoint, pick_device())
     background = read_photo(options.background) if options.background else None
+    wishes = {"background": background, "largest_component": options.largest_component}
     for path in photos:
-        photo = read_photo(path)  # (H, W, 3)
-        probability = predict_probability(model, photo, (config.height, config.width))  # (H, W)
-        mask = (probability > 0.5).astype(np.uint8)
-        if options.largest_component:
-            mask = keep_largest_component(mask)
-        cut = cut_out(photo, probability, largest_component=options.largest_component)
-        start = options.to / path.stem
-        save_png(mask * 255, start.with_name(f"{path.stem}_mask.png"))
-        save_png(cut, start.with_name(f"{path.stem}_cutout.png"))
-        if background is not None:
-            picture = replace_background(photo, cut[..., 3], background)
-            save_png(picture, start.with_name(f"{path.stem}_on_background.png"))
-        print(f"{path.name}: {photo.shape[0]}×{photo.shape[1]}, {mask.mean():.1%} car")
+        print(write_pictures(path, model, config, options.to, **wishes))
     print(f"{len(photos)} photos done, see {options.to}")
     return 0
 
 
-def _open_prepared(folder: Path, name: str = "") -> Prepared:
-    """A prepared folder; the error for a missing one gives the command that makes it."""
-    if not (folder / "split.csv").is_file():
-        source = {"studio": "studio", "carvana": "kaggle"}.get(name, "SOURCE")
+def _open_data(config: TrainConfig, folder: Path | None, name: str = "") -> Prepared | Pets:
+    """The data of a config; the error for a missing folder gives the command that makes it."""
+    place = data_dir() / ("pets" if config.dataset == "pets" else f"prepared/{name}")
+    folder = folder or place
+    if config.dataset != "pets" and not (folder / "split.csv").is_file():
+        known = {"studio": "studio", "carvana": "kaggle", "parts": "studio --labels parts"}
         raise CourseError(
             folder,
             expected="a prepared folder with a split.csv",
             found="no split.csv" if folder.is_dir() else "no such folder",
-            mend=f"{PROGRAM} prepare {source} --to {shlex.quote(str(folder))}   (a source is "
-            "studio, kaggle, or a folder with train.zip and train_masks.zip)",
+            mend=f"{PROGRAM} prepare {known.get(name, 'SOURCE')} --to {shlex.quote(str(folder))}"
+            "   (a source is studio, kaggle, or a folder with train.zip and train_masks.zip)",
         )
-    from .split import load_prepared
+    from .loaders import open_data
 
-    return load_prepared(folder)
-
-
-def _find_photos(words: Sequence[str]) -> list[Path]:
-    """The photos to predict, folders opened; all are checked before the first one is predicted."""
-    photos: list[Path] = []
-    for path in map(Path, words):
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTO_ENDINGS)
-        if not inside or not path.exists():
-            raise CourseError(
-                path,
-                expected="a photo, or a folder of photos",
-                found="a folder without photos" if path.is_dir() else "no such file",
-                mend="check the path",
-            )
-        photos += inside
-    stems: dict[str, Path] = {}
-    for path in photos:
-        first = stems.setdefault(path.stem, path)
-        if first.resolve() != path.resolve():
-            raise CourseError(
-                path,
-                expected="photos of different names",
-                found=f"the same name as {first}, so their masks would overwrite each other",
-                mend="predict them in two calls with different --to folders",
-            )
-    return list(stems.values())
+    return open_data(config, folder)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from .environment import CourseError
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
@@ -22,8 +23,11 @@ class TrainConfig(BaseModel):
     """Everything that `fit` needs to know besides the data.
 
     height, width: size the photos are resized to, in pixels, at least 16. features: channels of
-    the encoder's levels, from the top down. warmup: share of all steps (0 to 0.9) in which the
-    learning rate rises. clip_norm, ema_decay, patience: None switches them off.
+    the encoder's levels, from the top down. dataset: "carvana" (a prepared folder) or "pets"
+    (Oxford-IIIT Pet). classes: names, the background first. class_weights: of the cross-entropy,
+    one a class. ignore_index: of pixels that count nowhere, none of the classes. warmup: share of
+    all steps (0 to 0.9) in which the learning rate rises. clip_norm, ema_decay, patience: None
+    switches them off.
     An unknown key, a wrong type or an impossible value raises pydantic's ValidationError here and
     a CourseError in `load_config`.
     """
@@ -36,6 +40,8 @@ class TrainConfig(BaseModel):
 
     in_channels: Channels = 3
     out_channels: Channels = 1
+    dataset: Literal["carvana", "pets"] = "carvana"
+    classes: tuple[Annotated[str, Field(min_length=1, max_length=50)], ...] | None = None
     features: tuple[Channels, ...] = Field((16, 32, 64, 128), min_length=1, max_length=8)
     norm: Literal["batch", "none"] = "batch"
     up: Literal["transposed", "bilinear"] = "transposed"
@@ -46,7 +52,9 @@ class TrainConfig(BaseModel):
     learning_rate: float = Field(3e-3, gt=0, le=10, allow_inf_nan=False)
     weight_decay: float = Field(0.01, ge=0, lt=1)
     warmup: float = Field(0.1, ge=0, le=0.9)
-    loss: Literal["bce_dice", "bce", "dice", "ce_dice"] = "bce_dice"
+    loss: Literal["bce_dice", "bce", "dice", "ce_dice", "ce"] = "bce_dice"
+    class_weights: tuple[Weight, ...] | None = None
+    ignore_index: int | None = Field(None, ge=0, le=255)
     augment: Literal["gentle", "strong", "tutorial", "none"] = "gentle"
     clip_norm: float | None = Field(1.0, gt=0, allow_inf_nan=False)
     ema_decay: float | None = Field(None, gt=0, lt=1)
@@ -59,10 +67,23 @@ class TrainConfig(BaseModel):
     cache: bool = True
     seed: int = Field(42, ge=0, lt=2**32)
 
-    @field_validator("features", mode="before")
+    @field_validator("features", "classes", "class_weights", mode="before")
     @classmethod
     def _tuple_from_list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
+
+    @property
+    def class_count(self) -> int:
+        """Number of classes, the background included: 2 for one output channel."""
+        return max(2, self.out_channels)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """A name for every class index: `classes`, or plain ones."""
+        if self.classes is not None:
+            return self.classes
+        rest = [f"class {index}" for index in range(1, self.class_count)]
+        return ("background", *(["car"] if len(rest) == 1 else rest))
 
     @field_validator(
         "learning_rate", "weight_decay", "warmup", "clip_norm", "ema_decay", mode="before"
@@ -74,7 +95,10 @@ class TrainConfig(BaseModel):
             return float(value)
         return value
 
-    @field_validator("clip_norm", "ema_decay", "patience", mode="before")
+    @field_validator(
+        "clip_norm", "ema_decay", "patience", "classes", "class_weights", "ignore_index",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _none_from_off(cls, value: Any) -> Any:
         # In YAML `off` is False and `none` is text; both mean null here.
@@ -82,12 +106,14 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> TrainConfig:
-        if (self.loss == "ce_dice") != (self.out_channels > 1):
+        if self.loss.startswith("ce") != (self.out_channels > 1):
             raise _not_together(
                 self,
                 ("loss", "out_channels"),
-                "ce_dice with out_channels of 2 or more, or another loss with out_channels=1",
+                "ce_dice or ce with out_channels of 2 or more, or another loss with out_channels=1",
             )
+        for keys, expected in _class_rules(self):
+            raise _not_together(self, keys, expected)
         if min(self.height, self.width) < 2 ** len(self.features):
             raise _not_together(
                 self,
@@ -96,6 +122,33 @@ class TrainConfig(BaseModel):
                 f"{len(self.features)} levels halves the image",
             )
         return self
+
+
+def _class_rules(config: TrainConfig) -> Iterator[tuple[Sequence[str], str]]:
+    """The rules about classes that a config breaks: keys, and what is expected of them."""
+    count, channels = config.class_count, config.out_channels
+    many = channels > 1
+    if config.classes is not None and len(set(config.classes)) != count:
+        yield ("classes", "out_channels"), f"{count} names, the background first, none twice"
+    if config.classes is not None and len(config.classes) != count:
+        yield ("classes", "out_channels"), f"{count} names, the background first"
+    if config.class_weights is not None and (not many or len(config.class_weights) != channels):
+        yield ("class_weights", "out_channels"), "one weight for each of two or more out_channels"
+    if config.ignore_index is not None and (not many or config.ignore_index < channels):
+        yield (
+            ("ignore_index", "out_channels"),
+            "an index that no class has, such as 255, and out_channels of 2 or more",
+        )
+    if config.dataset != "pets":
+        return
+    if (channels, config.ignore_index is None) not in ((3, True), (2, False)):
+        yield (
+            ("dataset", "out_channels", "ignore_index"),
+            "out_channels=3 for background, pet and border, or out_channels=2 with "
+            "ignore_index=255, which leaves the border out",
+        )
+    if config.cache:
+        yield ("dataset", "cache"), "cache=false with pets, which are read from their own files"
 
 
 def _not_together(config: TrainConfig, keys: Sequence[str], expected: str) -> PydanticCustomError:

@@ -5,26 +5,28 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import albumentations as A
 import cv2
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from unet_helpers.augment import (
     MEAN,
     STD,
+    AugmentedDataset,
     NormalizeToTensor,
     denormalize,
     eval_transform,
     train_transform,
 )
 from unet_helpers.cache import open_cache
-from unet_helpers.decode import Pair, find_pairs, read_mask, read_pair, read_photo
+from unet_helpers.decode import read_labels, read_mask, read_pair, read_photo
 from unet_helpers.environment import CourseError
+from unet_helpers.pairs import Pair, find_pairs
 from unet_helpers.sources import parse_stem
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "find_pairs",
     "get_loaders",
     "make_loader",
+    "read_labels",
     "read_mask",
     "read_pair",
     "read_photo",
@@ -46,13 +49,13 @@ __all__ = [
     "train_transform",
 ]
 
-NO_EPOCH = -1
 
-
-class CarvanaDataset(Dataset):
+class CarvanaDataset(AugmentedDataset):
     """Photos with their masks, decoded at the size that is needed, augmented by epoch.
 
-    dataset[i] without a transform: photo RGB uint8 (H, W, 3), mask uint8 (H, W) in {0, 1}, stem.
+    dataset[i] without a transform: photo RGB uint8 (H, W, 3), mask uint8 (H, W), stem. The mask
+    is 1 on the car and 0 elsewhere; with `classes` given, it holds class indices 0 to classes - 1
+    (or ignore_index), as `read_labels` reads them.
     With a transform (an A.Compose that ends in tensors): image float32 (3, H, W), mask uint8
     (H, W), stem.
 
@@ -76,15 +79,16 @@ class CarvanaDataset(Dataset):
         cache_dir: str | Path | None = None,
         stems: Iterable[str] | None = None,
         cars: Iterable[str] | int | None = None,
+        classes: int | None = None,
+        ignore_index: int | None = None,
         seed: int = 42,
         progress: bool = True,
     ) -> None:
-        self.transform, self.seed = transform, seed
+        super().__init__(transform, seed)
         self.size = tuple(size) if size is not None else _leading_size(transform)
         self.pairs = _choose(find_pairs(image_dir, mask_dir), image_dir, stems, cars, seed)
         self.stems = [pair.stem for pair in self.pairs]
-        self._epoch = torch.tensor(NO_EPOCH).share_memory_()  # loader workers see it change
-        self._draws = 0
+        self._read = partial(read_pair, size=self.size, classes=classes, ignore_index=ignore_index)
         self._cache = None
         if cache_dir is not None:
             if self.size is None:
@@ -98,56 +102,21 @@ class CarvanaDataset(Dataset):
             selection = (
                 "all" if every else hashlib.sha256("/".join(self.stems).encode()).hexdigest()
             )
+            if classes is not None:
+                selection += f", {classes} classes, ignoring {ignore_index}"
             self._cache = open_cache(
-                self.pairs, self.size, cache_dir, selection=selection, progress=progress
+                self.pairs,
+                self.size,
+                cache_dir,
+                selection=selection,
+                read=self._read,
+                progress=progress,
             )
-
-    def __len__(self) -> int:
-        return len(self.pairs)
 
     def __getitem__(self, index: int) -> tuple[Any, Any, str]:
         index = range(len(self.pairs))[index]  # IndexError past the end; -1 is the last one
-        stem = self.stems[index]
-        photo, mask = self._cache[index] if self._cache else read_pair(self.pairs[index], self.size)
-        if self.transform is None:
-            return photo, mask, stem
-        self._seed_transform(index)
-        out = self.transform(image=photo, mask=mask)
-        image, mask = out["image"], out["mask"]
-        if not (torch.is_tensor(image) and image.is_floating_point() and torch.is_tensor(mask)):
-            raise CourseError(
-                "CarvanaDataset(transform=…)",
-                expected="a transform whose last step makes float tensors",
-                found=f"an image of type {type(image).__name__} ({image.dtype})",
-                mend="end it with NormalizeToTensor(), or with A.Normalize and ToTensorV2",
-            )
-        return image, mask, stem
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose augmentations dataset[i] gives; in loader workers too."""
-        self._epoch.fill_(epoch)
-
-    def _seed_transform(self, index: int) -> None:
-        """Give the transform the random stream of this image in this epoch.
-
-        Left alone, albumentations gives every forked worker a copy of one stream, so that each
-        of them repeats the others' augmentations.
-        """
-        if not isinstance(self.transform, A.BaseCompose):
-            return
-        epoch = int(self._epoch)
-        if epoch == NO_EPOCH:  # torch.initial_seed() differs from worker to worker
-            self._draws += 1
-            words = (torch.initial_seed(), self._draws, index)
-        else:
-            words = (self.seed, epoch, index)
-        digest = hashlib.blake2b(repr(words).encode(), digest_size=16).digest()
-        # One stream for all steps: set_random_seed would start every step on the same numbers,
-        # and then a photo could only be turned upside down if it is mirrored as well.
-        self.transform.set_random_state(
-            np.random.Generator(np.random.Philox(key=np.frombuffer(digest, np.uint64))),
-            random.Random(int.from_bytes(digest, "little")),
-        )
+        photo, mask = self._cache[index] if self._cache else self._read(self.pairs[index])
+        return self.transformed(index, photo, mask)
 
 
 def _leading_size(transform: Any) -> tuple[int, int] | None:
@@ -271,13 +240,16 @@ def get_loaders(
     cache_dir: str | Path | None = None,
     seed: int = 42,
     train_cars: Iterable[str] | int | None = None,
+    classes: int | None = None,
+    ignore_index: int | None = None,
 ) -> tuple[DataLoader, DataLoader]:
     """Training loader (shuffled) and validation loader of the folders of a prepared data set.
 
-    size, cache_dir: as for CarvanaDataset. train_cars: use only these training cars, or only so
-    many of them (chosen by seed).
+    size, cache_dir, classes, ignore_index: as for CarvanaDataset. train_cars: use only these
+    training cars, or only so many of them (chosen by seed).
     """
     common = {"size": size, "cache_dir": cache_dir, "seed": seed}
+    common |= {"classes": classes, "ignore_index": ignore_index}
     train = CarvanaDataset(train_dir, train_maskdir, train_transform, cars=train_cars, **common)
     val = CarvanaDataset(val_dir, val_maskdir, val_transform, **common)
     return (

@@ -1,21 +1,20 @@
-"""Photos and masks from disk: paired by stem, decoded at the size that is needed, checked."""
+"""Photos, masks and labels from disk: decoded at the size that is needed, and checked."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from unet_helpers.archives import NOISE
 from unet_helpers.environment import CourseError
 from unet_helpers.gif import SIGNATURES, Runs, read_gif
+from unet_helpers.pairs import Pair
 
-PHOTO_ENDINGS = (".jpg", ".jpeg", ".png")
-MASK_ENDINGS = (".gif", ".png")
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # JPEG stores blocks of 8×8 pixels as frequencies; leaving out the high ones gives the photo at a
 # half, a quarter or an eighth of its size, averaged rather than skipped (libjpeg's "scale_denom").
@@ -28,56 +27,6 @@ REDUCED = {
 
 # OpenCV starts one thread per core for pictures this small, and every loader worker would do so.
 cv2.setNumThreads(0)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A photo and its mask: two files with one stem."""
-
-    stem: str
-    image: Path
-    mask: Path
-
-
-def find_pairs(image_dir: str | Path, mask_dir: str | Path) -> list[Pair]:
-    """Photos and masks of two folders, paired by stem and sorted by it.
-
-    A mask may be a GIF or a PNG, with or without "_mask" at the end of its stem. Raises
-    CourseError for a missing or empty folder, a file that is neither, two files of one stem, and
-    for unpaired files (all of them named).
-    """
-    photos = _by_stem(Path(image_dir), PHOTO_ENDINGS, "photos", "")
-    masks = _by_stem(Path(mask_dir), MASK_ENDINGS, "masks", "_mask")
-    alone = [f"no mask for {photos[stem].name}" for stem in sorted(photos.keys() - masks.keys())]
-    alone += [f"no photo for {masks[stem].name}" for stem in sorted(masks.keys() - photos.keys())]
-    if alone:
-        raise CourseError(
-            f"{image_dir} and {mask_dir}",
-            expected="a mask for every photo and a photo for every mask",
-            found=", ".join(alone),
-            mend="add the missing files, or move the unpaired ones away",
-        )
-    return [Pair(stem, photos[stem], masks[stem]) for stem in sorted(photos)]
-
-
-def _by_stem(folder: Path, endings: tuple[str, ...], kind: str, suffix: str) -> dict[str, Path]:
-    what = f"a folder of {kind} ({', '.join(endings)})"
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "no such folder"
-        mend = "check the path; `python -m unet_helpers prepare` makes these folders"
-        raise CourseError(folder, expected=what, found=found, mend=mend)
-    files = [path for path in sorted(folder.iterdir()) if not NOISE.search(path.name)]
-    if not files:
-        raise CourseError(folder, expected=what, found="an empty folder", mend="prepare it again")
-    wrong = [p.name for p in files if p.suffix.lower() not in endings or not p.is_file()]
-    by_stem: dict[str, Path] = {}
-    for path in files:
-        if by_stem.setdefault(path.stem.removesuffix(suffix), path) is not path:
-            wrong.append(path.name)
-    if wrong:
-        mend = "move these files away: nothing is skipped in silence"
-        raise CourseError(folder, expected=f"{what}, one a stem", found=", ".join(wrong), mend=mend)
-    return by_stem
 
 
 def read_photo(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -103,13 +52,38 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarr
     return _mask(Path(path), size)[0]
 
 
-def read_pair(pair: Pair, size: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Photo uint8 (H, W, 3) and mask uint8 (H, W) in {0, 1} of one pair, at `size` if given.
+def read_labels(
+    path: str | Path,
+    classes: int,
+    size: tuple[int, int] | None = None,
+    ignore_index: int | None = None,
+) -> np.ndarray:
+    """Class indices as uint8 (H, W), each 0 to classes - 1, or `ignore_index`.
 
+    What counts is the stored value: the index in a palette file, the grey value in one without a
+    palette. size: as for `read_mask`. Raises CourseError for a file that is missing, truncated or
+    in colour (the indices are gone then: see `labels.labels_from_colours`), or that holds any other
+    value.
+    """
+    return _labels(Path(path), size, classes, ignore_index)[0]
+
+
+def read_pair(
+    pair: Pair,
+    size: tuple[int, int] | None = None,
+    classes: int | None = None,
+    ignore_index: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Photo uint8 (H, W, 3) and mask uint8 (H, W) of one pair, at `size` if given.
+
+    classes: None for a car's mask in {0, 1}, a number for class indices (see `read_labels`).
     Raises CourseError as `read_photo` and `read_mask` do, and for a mask of another size.
     """
     photo, photo_size = _photo(pair.image, size)
-    mask, mask_size = _mask(pair.mask, size)
+    if classes is None:
+        mask, mask_size = _mask(pair.mask, size)
+    else:
+        mask, mask_size = _labels(pair.mask, size, classes, ignore_index)
     if mask_size != photo_size:
         raise CourseError(
             pair.mask,
@@ -190,9 +164,31 @@ def _nearest(full: int, wanted: int) -> np.ndarray:
 
 def _mask(path: Path, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]]:
     """The checked mask in {0, 1} at `size`, and the (height, width) that it has on disk."""
+    runs = _stored(path, _wrong_mask)
+    _check_values(path, runs)
+    return (_at_size(runs, size) > 0).astype(np.uint8), (runs.height, runs.width)
+
+
+def _labels(
+    path: Path, size: tuple[int, int] | None, classes: int, ignore_index: int | None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """The checked class indices at `size`, and the (height, width) that they have on disk."""
+    said = f"one channel with class indices from 0 to {classes - 1}"
+    said += "" if ignore_index is None else f", or {ignore_index} for pixels to be ignored"
+    refuse = partial(_wrong_labels, expected=said)
+    runs = _stored(path, refuse)
+    present = np.unique(runs.values)
+    wrong = present[(present >= classes) & (present != ignore_index)]
+    if len(wrong):
+        raise refuse(path, f"the value{'s' * (len(wrong) > 1)} {_listed(wrong)}")
+    return _at_size(runs, size), (runs.height, runs.width)
+
+
+def _stored(path: Path, refuse: Callable[[Path, str], CourseError]) -> Runs:
+    """The stored values of a mask; refuse(path, found) makes the error for a picture in colour."""
     data = _bytes(path, "mask")
     try:
-        runs = _decode_mask(data)
+        return _decode_mask(data)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise CourseError(
             path,
@@ -201,18 +197,23 @@ def _mask(path: Path, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[i
             mend="the file is damaged or cut short: copy it again from where it came from",
         ) from error
     except ValueError as error:
-        raise _wrong_mask(path, str(error)) from error
-    _check_values(path, runs)
-    full = (runs.height, runs.width)
-    stored = runs.pixels() if size is None else runs.sample(*map(_nearest, full, size))
-    return (stored > 0).astype(np.uint8), full
+        raise refuse(path, str(error)) from error
+
+
+def _at_size(runs: Runs, size: tuple[int, int] | None) -> np.ndarray:
+    if size is None:
+        return runs.pixels()
+    return runs.sample(*map(_nearest, (runs.height, runs.width), size))
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(map(str, values[:8])) + (", …" if len(values) > 8 else "")
 
 
 def _check_values(path: Path, runs: Runs) -> None:
     present, palette = np.unique(runs.values), runs.palette
     if len(present) > 2 or (len(present) == 2 and present[0] != 0):
-        shown = ", ".join(map(str, present[:8])) + (", …" if len(present) > 8 else "")
-        raise _wrong_mask(path, f"{len(present)} values ({shown})")
+        raise _wrong_mask(path, f"{len(present)} values ({_listed(present)})")
     car = int(present[-1])
     if palette is not None and car < len(palette):
         background, foreground = palette[[0, car]].sum(axis=1, dtype=int)
@@ -225,7 +226,18 @@ def _wrong_mask(path: Path, found: str) -> CourseError:
         path,
         expected="one channel with two values: 0 (background, black) and one other (the car)",
         found=found,
-        mend="save the mask as a black-and-white GIF or PNG, without smoothing",
+        mend="save the mask as a black-and-white GIF or PNG, without smoothing; if these are class "
+        "indices, give the config out_channels and classes, as configs/parts.yaml does",
+    )
+
+
+def _wrong_labels(path: Path, found: str, expected: str) -> CourseError:
+    return CourseError(
+        path,
+        expected=expected,
+        found=found,
+        mend="save the labels as a palette or grey PNG that holds the indices themselves, neither "
+        "in colour nor stretched to be seen; labels_from_colours turns exact colours back",
     )
 
 

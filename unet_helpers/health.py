@@ -266,7 +266,7 @@ def check_credentials(source: str) -> Check:
     )
     place, needed = None, source == "kaggle"
     try:
-        from .kaggle_download import find_credentials
+        from .kaggle_client import find_credentials
 
         place, needed = find_credentials(), needed and kaggle_files() is None
     except Exception as error:

@@ -24,6 +24,7 @@ from .cutout import (
 from .dataset import eval_transform
 from .environment import CourseError
 from .files import write_atomically
+from .labels import label_picture
 from .metrics import predict_classes
 
 __all__ = [
@@ -32,7 +33,9 @@ __all__ = [
     "feather",
     "foreground",
     "keep_largest_component",
+    "predict_labels",
     "predict_mask",
+    "predict_probabilities",
     "predict_probability",
     "replace_background",
     "save_png",
@@ -59,30 +62,87 @@ def predict_probability(
     smooth outline, where a mask brought back would have steps.
     Raises CourseError for an array that is no such photo, or a model with more than one channel.
     """
-    check_photo(photo)
-    height, width = photo.shape[:2]
-    device = torch.device(device) if device is not None else next(model.parameters()).device
-    small = resize(photo, size)
-    batch = eval_transform(*size)(image=small)["image"].unsqueeze(0).to(device)  # (1, 3, h, w)
-    if flips:
-        batch = torch.cat([batch, batch.flip(-1)])  # (2, 3, h, w): as it is, and mirrored
-    was_training = model.training
-    model.to(device).eval()
-    with torch.inference_mode():
-        logits = model(batch)  # (1, 1, h, w), or (2, 1, h, w)
-    model.train(was_training)
+    logits = _logits(model, photo, size, device, flips)  # (1, 1, h, w), or (2, 1, h, w)
     if logits.shape[1] != 1:
         raise CourseError(
             "the model",
             expected="one output channel: car or not",
             found=f"{logits.shape[1]}",
-            mend="take the class of the largest logit with metrics.predict_classes",
+            mend="ask predict_probabilities, or for the class of each pixel predict_labels",
         )
-    answers = torch.sigmoid(logits[:, 0].float())  # (1, h, w), or (2, h, w)
+    probability = _both(torch.sigmoid(logits.float()))[0].cpu().numpy()  # (h, w)
+    return np.clip(resize(probability, photo.shape[:2]), 0.0, 1.0)
+
+
+def predict_probabilities(
+    model: nn.Module,
+    photo: np.ndarray,
+    size: tuple[int, int],
+    device: torch.device | str | None = None,
+    *,
+    flips: bool = False,
+) -> np.ndarray:
+    """The probability of every class, float32 (C, H, W) in 0..1 with sum 1, at the photo's size.
+
+    Everything as in `predict_probability`, for a model with any number of output channels: of one
+    channel the classes are background and car. 1 - result[0] is the probability of anything but
+    background.
+    """
+    logits = _logits(model, photo, size, device, flips).float()  # (1, C, h, w), or (2, C, h, w)
+    if logits.shape[1] == 1:
+        car = torch.sigmoid(logits)
+        shares = torch.cat([1 - car, car], dim=1)
+    else:
+        shares = logits.softmax(dim=1)
+    shares = _both(shares).cpu().numpy()  # (C, h, w)
+    large = np.stack([resize(share, photo.shape[:2]) for share in shares])  # (C, H, W)
+    return np.clip(large, 0.0, 1.0)
+
+
+def predict_labels(
+    model: nn.Module,
+    photo: np.ndarray,
+    size: tuple[int, int],
+    device: torch.device | str | None = None,
+    *,
+    flips: bool = False,
+) -> np.ndarray:
+    """The class index of every pixel, uint8 (H, W), at the photo's own size.
+
+    Everything as in `predict_probabilities`. The largest probability is taken at the photo's size,
+    which gives smooth outlines, where class indices brought back would have steps.
+    """
+    return predict_probabilities(model, photo, size, device, flips=flips).argmax(0).astype(np.uint8)
+
+
+def _logits(
+    model: nn.Module,
+    photo: np.ndarray,
+    size: tuple[int, int],
+    device: torch.device | str | None,
+    flips: bool,
+) -> torch.Tensor:
+    """The logits of one photo at `size`, (1, C, h, w); with flips also its mirror image's."""
+    check_photo(photo)
+    device = torch.device(device) if device is not None else next(model.parameters()).device
+    small = resize(photo, size)
+    batch = eval_transform(*size)(image=small)["image"].unsqueeze(0).to(device)  # (1, 3, h, w)
+    batch = batch.contiguous(memory_format=torch.channels_last)  # less memory than without
     if flips:
-        answers[1] = answers[1].flip(-1)  # mirrored back, onto the first
-    probability = answers.mean(dim=0).cpu().numpy()  # (h, w)
-    return np.clip(resize(probability, (height, width)), 0.0, 1.0)
+        batch = torch.cat([batch, batch.flip(-1)])  # (2, 3, h, w): as it is, and mirrored
+    was_training = model.training
+    model.to(device).eval()
+    with torch.inference_mode():
+        logits = model(batch)  # (1, C, h, w), or (2, C, h, w)
+    model.train(was_training)
+    return logits
+
+
+def _both(answers: torch.Tensor) -> torch.Tensor:
+    """The mean of both answers, the second mirrored back onto the first; one is left as it is."""
+    if len(answers) == 2:
+        answers = torch.stack([answers[0], answers[1].flip(-1)])
+    return answers.mean(dim=0)  # (C, h, w)
 
 
 def predict_mask(
@@ -113,7 +173,8 @@ def save_predictions_as_imgs(
 ) -> list[Path]:
     """Save pred_<stem>.png and true_<stem>.png for every image of a loader; returns the paths.
 
-    White is car. The size is the loader's. device: where to compute (None: where the model is).
+    White is car; with many classes both are palette pictures that hold the class indices. The size
+    is the loader's. device: where to compute (None: where the model is).
     """
     folder = Path(folder)
     device = torch.device(device) if device is not None else next(model.parameters()).device
@@ -122,10 +183,14 @@ def save_predictions_as_imgs(
     paths = []
     for images, masks, stems in loader:
         with torch.inference_mode():
-            predicted = predict_classes(model(images.to(device))).cpu()  # (B, H, W)
+            logits = model(images.to(device))  # (B, C, H, W)
+        predicted, classes = predict_classes(logits).cpu(), logits.shape[1]  # (B, H, W)
         for kind, batch in (("pred", predicted), ("true", masks)):
             for stem, mask in zip(stems, batch.numpy(), strict=True):
-                picture = Image.fromarray(np.where(mask > 0, 255, 0).astype(np.uint8))
+                if classes > 1:
+                    picture = label_picture(mask.astype(np.uint8), classes)
+                else:
+                    picture = Image.fromarray(np.where(mask > 0, 255, 0).astype(np.uint8))
                 paths.append(save_png(picture, folder / f"{kind}_{stem}.png"))
     model.train(was_training)
     return sorted(paths)

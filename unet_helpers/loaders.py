@@ -1,55 +1,112 @@
-"""The loaders that a config asks for, from a prepared folder."""
+"""The data and the loaders that a config asks for: from a prepared folder, or the pets."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+import albumentations as A
 import torch
 from torch.utils.data import DataLoader
 
 from .config import TrainConfig
 from .dataset import CarvanaDataset, eval_transform, get_loaders, make_loader, train_transform
-from .environment import pick_device, pick_workers
-from .split import Prepared
+from .environment import CourseError, pick_device, pick_workers
+from .pairs import MASK_SUFFIXES
+from .pets import PetDataset, Pets, open_pets
+from .split import SPLITS, Prepared, load_prepared
+
+CAR_MASK = f"{MASK_SUFFIXES[0]}.gif"  # how the masks of an archive pair end
+
+
+def open_data(config: TrainConfig, folder: str | Path) -> Prepared | Pets:
+    """The data that a config is for, in `folder`: a prepared folder, or one with Oxford-IIIT Pet.
+
+    Raises CourseError where it is not there, and for car masks where the config wants more than two
+    classes: such a run would learn that there are no others.
+    """
+    if config.dataset == "pets":
+        return open_pets(folder, config.seed)
+    prepared = load_prepared(folder)
+    if config.class_count > 2:
+        masks = [path.name for split in SPLITS for path in prepared.masks(split).glob("*")]
+        cars = [name for name in masks if name.endswith(CAR_MASK)]
+        if cars:
+            raise CourseError(
+                folder,
+                expected=f"labels of {', '.join(config.class_names)}",
+                found=f"{len(cars)} masks of two, such as {min(cars)}",
+                mend="prepare the part labels: `python -m unet_helpers prepare studio --labels "
+                f"parts --to {folder}-parts`; or train with out_channels=1 and loss=bce_dice",
+            )
+    return prepared
+
+
+def _labels(config: TrainConfig) -> dict[str, int | None]:
+    """How the masks are read: one output channel means a car's mask, more mean class indices."""
+    if config.out_channels == 1:
+        return {}
+    return {"classes": config.out_channels, "ignore_index": config.ignore_index}
+
+
+def _pets(config: TrainConfig, pets: Pets, split: str, transform: A.Compose) -> PetDataset:
+    border = 2 if config.ignore_index is None else config.ignore_index
+    return PetDataset(pets, split, transform, border=border, seed=config.seed)
 
 
 def loaders_from_config(
     config: TrainConfig,
-    prepared: Prepared,
+    prepared: Prepared | Pets,
     *,
     device: torch.device | str | None = None,
     train_cars: int | None = None,
 ) -> tuple[DataLoader, DataLoader]:
-    """Training and validation loader of a prepared folder, as the config asks for them.
+    """Training and validation loader of what `open_data` gives, as the config asks for them.
 
     Sizes, augmentation, batch size, workers, cache and seed come from the config. device: where
-    the batches will go (None: what the config says). train_cars: use only that many training cars.
+    the batches will go (None: what the config says). train_cars: use only that many training cars
+    (a prepared folder has them).
     """
     device = torch.device(device) if device is not None else pick_device(config.device)
+    training = train_transform(config.height, config.width, config.augment)
+    measuring = eval_transform(config.height, config.width)
+    workers = pick_workers(device) if config.workers == "auto" else config.workers
+    pinned = device.type == "cuda"
+    if isinstance(prepared, Pets):
+        train = _pets(config, prepared, "train", training)
+        val = _pets(config, prepared, "val", measuring)
+        rest = (workers, pinned, config.seed)
+        return (
+            make_loader(train, config.batch_size, True, *rest),
+            make_loader(val, config.batch_size, False, *rest),
+        )
     return get_loaders(
         prepared.images("train"),
         prepared.masks("train"),
         prepared.images("val"),
         prepared.masks("val"),
         config.batch_size,
-        train_transform(config.height, config.width, config.augment),
-        eval_transform(config.height, config.width),
-        pick_workers(device) if config.workers == "auto" else config.workers,
-        device.type == "cuda",
+        training,
+        measuring,
+        workers,
+        pinned,
         size=(config.height, config.width),
         cache_dir=prepared.root / "cache" if config.cache else None,
         seed=config.seed,
         train_cars=train_cars,
+        **_labels(config),
     )
 
 
-def split_loader(config: TrainConfig, prepared: Prepared, split: str) -> DataLoader:
+def split_loader(config: TrainConfig, prepared: Prepared | Pets, split: str) -> DataLoader:
     """Every image of one split ("train", "val" or "test"), in order, without augmentation."""
     size = (config.height, config.width)
-    dataset = CarvanaDataset(
-        prepared.images(split), prepared.masks(split), eval_transform(*size), size=size
-    )
+    if isinstance(prepared, Pets):
+        dataset = _pets(config, prepared, split, eval_transform(*size))
+    else:
+        folders = prepared.images(split), prepared.masks(split)
+        dataset = CarvanaDataset(*folders, eval_transform(*size), size=size, **_labels(config))
     return make_loader(
         dataset, config.batch_size, shuffle=False, num_workers=0, pin_memory=False, seed=config.seed
     )

@@ -9,21 +9,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch.nn import functional as F
 
 from unet_helpers.environment import CourseError
 
+NO_INDEX = -100  # PyTorch's own default for ignore_index: a value that no mask holds
+
 __all__ = [
+    "balanced_weights",
     "bce_dice_loss",
     "bce_loss",
     "check_classes",
     "check_pair",
     "cross_entropy_dice_loss",
+    "cross_entropy_loss",
     "dice_loss",
     "finite_number",
     "make_loss",
+    "per_class_dice_loss",
     "soft_dice",
 ]
 
@@ -69,27 +75,94 @@ def bce_dice_loss(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return bce_loss(logits, mask) + dice_loss(logits, mask)
 
 
-def cross_entropy_dice_loss(
-    logits: torch.Tensor, mask: torch.Tensor, ignore_index: int | None = None
+def cross_entropy_loss(
+    logits: torch.Tensor,
+    mask: torch.Tensor,
+    class_weights: Sequence[float] | None = None,
+    ignore_index: int | None = None,
 ) -> torch.Tensor:
-    """Cross-entropy + Dice loss for many classes, the Dice per image and class, then averaged.
+    """Cross-entropy: the surprise -log p of the true class, mean over pixels, in nats.
 
     Logits (B, C, H, W) with C of 2 or more, mask (B, H, W) of class indices 0 … C-1; CourseError
-    for anything else. Pixels whose mask is `ignore_index` count in neither part; a batch of only
-    such pixels costs 0. Classes are never pooled: pooled Dice is pixel accuracy by another name.
+    for anything else. class_weights: C numbers above 0, one a class; the mean is then a weighted
+    one, Σ w·surprise / Σ w over the pixels, so multiplying all of them by one number changes
+    nothing. Pixels whose mask is `ignore_index` do not count; a batch of only such pixels costs 0.
     """
     check_pair(logits, mask, binary=False, ignore_index=ignore_index)
-    logits, target = logits.float(), mask.long()
-    ignored = -100 if ignore_index is None else ignore_index  # -100: in no mask
+    weights = _weights(class_weights, logits)  # (C,), or None
+    target = mask.long()
+    ignored = NO_INDEX if ignore_index is None else ignore_index
     valid = target != ignored  # (B, H, W)
-    cross_entropy = F.cross_entropy(logits, target, ignore_index=ignored, reduction="sum")
-    cross_entropy = cross_entropy / valid.sum().clamp(min=1)
+    total = F.cross_entropy(logits.float(), target, weights, ignore_index=ignored, reduction="sum")
+    if weights is None:
+        return total / valid.sum().clamp(min=1)
+    weight = weights[torch.where(valid, target, 0)] * valid  # (B, H, W)
+    return total / weight.sum().clamp(min=weights.min())
 
-    valid = valid.unsqueeze(1)  # (B, 1, H, W)
+
+def per_class_dice_loss(
+    logits: torch.Tensor, mask: torch.Tensor, ignore_index: int | None = None
+) -> torch.Tensor:
+    """1 - soft Dice, taken per image and class (the background is one of them), then averaged.
+
+    Logits, mask, ignore_index and errors as in cross_entropy_loss; result in 0 to 1. Classes are
+    never pooled: pooled Dice is pixel accuracy by another name.
+    """
+    check_pair(logits, mask, binary=False, ignore_index=ignore_index)
+    target = mask.long().unsqueeze(1)  # (B, 1, H, W)
+    valid = target != (NO_INDEX if ignore_index is None else ignore_index)  # (B, 1, H, W)
     classes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)
-    one_hot = ((target.unsqueeze(1) == classes) & valid).float()  # (B, C, H, W)
-    probability = logits.softmax(dim=1) * valid  # (B, C, H, W)
-    return cross_entropy + 1 - soft_dice(probability, one_hot).mean()
+    one_hot = ((target == classes) & valid).float()  # (B, C, H, W)
+    probability = logits.float().softmax(dim=1) * valid  # (B, C, H, W)
+    return 1 - soft_dice(probability, one_hot).mean()
+
+
+def cross_entropy_dice_loss(
+    logits: torch.Tensor,
+    mask: torch.Tensor,
+    ignore_index: int | None = None,
+    class_weights: Sequence[float] | None = None,
+) -> torch.Tensor:
+    """Cross-entropy + Dice loss for many classes: what bce_dice_loss is for two.
+
+    Everything as in cross_entropy_loss and per_class_dice_loss. The weights go into the
+    cross-entropy only: in the Dice part each class has the same say already.
+    """
+    cross_entropy = cross_entropy_loss(logits, mask, class_weights, ignore_index)
+    return cross_entropy + per_class_dice_loss(logits, mask, ignore_index)
+
+
+def _weights(values: Sequence[float] | None, logits: torch.Tensor) -> torch.Tensor | None:
+    if values is None:
+        return None
+    weights = torch.as_tensor(values, dtype=torch.float32)
+    if weights.shape != logits.shape[1:2] or not (weights > 0).all() or weights.isinf().any():
+        raise CourseError(
+            "class_weights",
+            expected=f"{logits.shape[1]} numbers above 0, one a class",
+            found=str(weights.tolist()),
+            mend="give one a class, or None; a class that shall not count is an ignore_index",
+        )
+    return weights.to(logits.device, non_blocking=True)
+
+
+def balanced_weights(frequencies: Sequence[float], power: float = 0.5) -> tuple[float, ...]:
+    """Class weights from the share of the pixels that each class has: rare classes weigh more.
+
+    Each weight is 1 / share ** power, and all are scaled to a mean of 1. power: 1 gives every class
+    the same total say, 0 every pixel; 0.5 lies between. Raises CourseError for a share of 0: what
+    does not occur cannot be weighed up.
+    """
+    shares = torch.as_tensor(frequencies, dtype=torch.float64)
+    if shares.ndim != 1 or not (shares > 0).all():
+        raise CourseError(
+            "the frequencies of the classes",
+            expected="one share above 0 for each class",
+            found=str(shares.tolist()),
+            mend="count over more photos, or leave out a class that never occurs",
+        )
+    weights = shares**-power
+    return tuple((weights / weights.mean()).tolist())
 
 
 LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
@@ -97,19 +170,33 @@ LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "bce": bce_loss,
     "dice": dice_loss,
     "ce_dice": cross_entropy_dice_loss,
+    "ce": cross_entropy_loss,
 }
 
 
-def make_loss(name: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def make_loss(
+    name: str,
+    class_weights: Sequence[float] | None = None,
+    ignore_index: int | None = None,
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Look up a loss, called as loss(logits, mask), by its name in a config.
 
-    Names: "bce_dice", "bce", "dice" (one output channel), "ce_dice" (many classes); CourseError
-    for any other.
+    Names: "bce_dice", "bce", "dice" (one output channel), "ce_dice", "ce" (many classes, with
+    class_weights and ignore_index where given); CourseError for any other.
     """
     if name not in LOSSES:
         expected = ", ".join(LOSSES)
         raise CourseError("loss", expected=expected, found=repr(name), mend="choose one of these")
-    return LOSSES[name]
+    if class_weights is None and ignore_index is None:
+        return LOSSES[name]
+    if name not in ("ce_dice", "ce"):
+        raise CourseError(
+            "class_weights and ignore_index",
+            expected="the loss ce_dice or ce",
+            found=repr(name),
+            mend="leave both out, or give the model one output channel per class",
+        )
+    return partial(LOSSES[name], ignore_index=ignore_index, class_weights=class_weights)
 
 
 def check_pair(
@@ -163,7 +250,8 @@ def check_classes(mask: torch.Tensor, num_classes: int, ignore_index: int | None
             "mask",
             expected=f"class indices 0 to {num_classes - 1}",
             found=f"values from {low} to {high}" if low < high else f"only the value {low}",
-            mend="binarise with mask > 0, or give the model one output channel per class",
+            mend="binarise with mask > 0, give the model one output channel per class, or, for "
+            "pixels that shall not count, name their ignore_index",
         )
 
 

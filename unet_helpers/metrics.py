@@ -7,7 +7,7 @@ a car changes its weight. A class that is neither in the mask nor predicted scor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 
@@ -19,9 +19,13 @@ __all__ = [
     "Scores",
     "SegmentationMetrics",
     "accuracy",
+    "confusion_matrix",
     "count_pixels",
+    "counts_from_confusion",
     "dice",
     "iou",
+    "mean_over_classes",
+    "pool",
     "predict_classes",
 ]
 
@@ -45,7 +49,7 @@ class Scores:
 
     Each score of an image is the mean over its classes. dice_p10 is the tenth percentile: nine
     images in ten are better. per_image has one row per image, in the order seen: stem, dice, iou,
-    accuracy.
+    accuracy. counts: what the scores were taken of, (images, C), for any other score.
     """
 
     dice_mean: float
@@ -56,6 +60,17 @@ class Scores:
     per_class_dice: list[float]
     per_class_iou: list[float]
     per_image: list[dict[str, str | float]]
+    counts: Counts | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def dice_foreground(self) -> float:
+        """The mean Dice without the background; for two classes it is dice_mean."""
+        return mean_over_classes(torch.tensor(self.per_class_dice), background=False).item()
+
+    @property
+    def iou_foreground(self) -> float:
+        """The mean IoU without the background; for two classes it is iou_mean."""
+        return mean_over_classes(torch.tensor(self.per_class_iou), background=False).item()
 
     def __str__(self) -> str:
         return (
@@ -88,16 +103,7 @@ def count_pixels(
     background included. Pixels whose mask is `ignore_index` are not counted. CourseError for
     unequal shapes or a class index outside 0 … num_classes - 1.
     """
-    if predicted.ndim != 3 or predicted.shape != mask.shape:
-        raise CourseError(
-            "prediction and mask",
-            expected="class indices (B, H, W), both of one shape",
-            found=f"{tuple(predicted.shape)} and {tuple(mask.shape)}",
-            mend="pass predict_classes(logits) and the mask at the same size",
-        )
-    check_classes(predicted, num_classes)
-    check_classes(mask, num_classes, ignore_index)
-
+    _check_both(predicted, mask, num_classes, ignore_index)
     counted = torch.ones_like(mask, dtype=torch.bool)  # (B, H, W)
     if ignore_index is not None:
         counted = mask != ignore_index
@@ -110,6 +116,20 @@ def count_pixels(
         fn = true.sum(dim=(1, 2)) - tp
         columns.append(torch.stack([tp, fp, fn, pixels - tp - fp - fn]))  # (4, B)
     return Counts(*torch.stack(columns, dim=2).cpu())  # four times (B, C)
+
+
+def _check_both(
+    predicted: torch.Tensor, mask: torch.Tensor, num_classes: int, ignore_index: int | None
+) -> None:
+    if predicted.ndim != 3 or predicted.shape != mask.shape:
+        raise CourseError(
+            "prediction and mask",
+            expected="class indices (B, H, W), both of one shape",
+            found=f"{tuple(predicted.shape)} and {tuple(mask.shape)}",
+            mend="pass predict_classes(logits) and the mask at the same size",
+        )
+    check_classes(predicted, num_classes)
+    check_classes(mask, num_classes, ignore_index)
 
 
 def dice(counts: Counts) -> torch.Tensor:
@@ -129,6 +149,52 @@ def accuracy(counts: Counts) -> torch.Tensor:
     if counts.tp.shape[1] == 1:
         right = right + counts.tn[:, 0]
     return _ratio(right, pixels)
+
+
+def pool(counts: Counts) -> Counts:
+    """The counts of all images together, as of one large one: (1, C).
+
+    dice(pool(counts)) and iou(pool(counts)) are scores of the whole set, in which an image weighs
+    by its pixels. The "mean IoU" of Pascal VOC and Cityscapes is the mean of the latter over the
+    classes (Everingham et al. 2015, "The Pascal visual object classes challenge", section 4.3).
+    """
+    parts = (getattr(counts, part.name).sum(dim=0, keepdim=True) for part in fields(Counts))
+    return Counts(*parts)
+
+
+def mean_over_classes(values: torch.Tensor, background: bool = True) -> torch.Tensor:
+    """The mean over the last axis, the classes: (…, C) to (…). background: whether class 0 counts.
+
+    A single class is the car (see Counts), and counts in any case.
+    """
+    first = 0 if background or values.shape[-1] == 1 else 1
+    return values[..., first:].mean(dim=-1)
+
+
+def confusion_matrix(
+    predicted: torch.Tensor,
+    mask: torch.Tensor,
+    num_classes: int,
+    ignore_index: int | None = None,
+) -> torch.Tensor:
+    """How often each true class (row) was called which class (column): int64 (B, C, C) on the CPU.
+
+    predicted and mask: class indices (B, H, W). One matrix an image; .sum(dim=0) is that of the
+    set. Pixels whose mask is `ignore_index` are left out. CourseError as in count_pixels.
+    """
+    _check_both(predicted, mask, num_classes, ignore_index)
+    counted = mask != (-1 if ignore_index is None else ignore_index)  # (B, H, W)
+    image = torch.arange(len(mask), device=mask.device).view(-1, 1, 1).expand_as(mask)
+    place = (image * num_classes + mask.long()) * num_classes + predicted.long()  # (B, H, W)
+    cells = torch.bincount(place[counted], minlength=len(mask) * num_classes**2)
+    return cells.view(len(mask), num_classes, num_classes).cpu()
+
+
+def counts_from_confusion(matrix: torch.Tensor) -> Counts:
+    """The counts of every class from confusion matrices (B, C, C), rows true: each (B, C)."""
+    tp = matrix.diagonal(dim1=1, dim2=2)  # (B, C)
+    fp, fn = matrix.sum(dim=1) - tp, matrix.sum(dim=2) - tp
+    return Counts(tp, fp, fn, matrix.sum(dim=(1, 2))[:, None] - tp - fp - fn)
 
 
 def _ratio(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
@@ -209,4 +275,5 @@ class SegmentationMetrics:
                 {"stem": stem, **{name: column[i].item() for name, column in rows.items()}}
                 for i, stem in enumerate(self._stems)
             ],
+            counts=counts,
         )

@@ -26,6 +26,7 @@ from unet_helpers.environment import CourseError
 MASK_COLOUR = (230, 159, 0)
 MISSED_COLOUR = (0, 114, 178)
 EXTRA_COLOUR = (230, 159, 0)
+VIVID, KEPT = 60, 64  # how far apart a vivid colour's channels are; colours kept for such
 
 
 def figure_png(fig: Figure, dpi: int = 90) -> bytes:
@@ -43,10 +44,26 @@ def figure_png(fig: Figure, dpi: int = 90) -> bytes:
 
 
 def small_png(picture: Image.Image) -> bytes:
-    """An RGB picture as PNG of at most 256 colours: small enough for a notebook's outputs."""
+    """An RGB picture as PNG of at most 256 colours: small enough for a notebook's outputs.
+
+    A quarter of the colours is chosen among vivid pixels alone: among all of them, a class or a
+    legend of few pixels would be given the colour of something larger.
+    """
+    pixels = np.asarray(picture).reshape(-1, 3)
+    vivid = pixels[pixels.max(axis=1) - pixels.min(axis=1) > VIVID]
+    colours = [255, 255, 255, *_colours(pixels, 255 - KEPT, Image.Quantize.MEDIANCUT)]
+    if len(vivid):
+        colours += _colours(vivid, KEPT, Image.Quantize.FASTOCTREE)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colours)
     small = io.BytesIO()
-    picture.quantize(256, method=Image.Quantize.MEDIANCUT).save(small, format="png", optimize=True)
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(small, "png", optimize=True)
     return small.getvalue()
+
+
+def _colours(pixels: np.ndarray, count: int, how: Image.Quantize) -> list[int]:
+    """At most `count` colours for pixels (N, 3), as a palette's flat list."""
+    return Image.fromarray(pixels[None]).quantize(count, how).getpalette()
 
 
 def show(

@@ -13,6 +13,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from unet_helpers.class_pictures import (
+    overlay_classes,
+    plot_class_bars,
+    plot_classes,
+    plot_confusion,
+    show_classes,
+)
 from unet_helpers.environment import CourseError
 from unet_helpers.pictures import (
     difference,
@@ -31,12 +38,17 @@ __all__ = [
     "dice_by_angle",
     "difference",
     "overlay",
+    "overlay_classes",
+    "plot_class_bars",
+    "plot_classes",
+    "plot_confusion",
     "plot_dice_by_angle",
     "plot_dice_histogram",
     "plot_history",
     "plot_photos",
     "plot_predictions",
     "show",
+    "show_classes",
     "show_pairs",
     "show_photos",
     "show_picture",

@@ -16,6 +16,7 @@ from .checkpoint import load_checkpoint
 from .config import TrainConfig
 from .environment import CourseError
 from .files import write_atomically
+from .metrics import Scores
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -84,6 +85,31 @@ def refuse_existing(folder: Path) -> None:
         )
 
 
+def history_row(
+    config: TrainConfig, scores: Scores, train_loss: float, val_loss: float, **facts: float
+) -> dict:
+    """One epoch's row of a run's history; facts: epoch, learning_rate, seconds.
+
+    A run with more than two classes also keeps the Dice of each, as "dice_<name>".
+    """
+    each = {}
+    if len(scores.per_class_dice) > 1:
+        named = zip(config.class_names, scores.per_class_dice, strict=True)
+        each = {f"dice_{name}": value for name, value in named}
+    return {
+        "epoch": facts["epoch"],
+        "train_loss": train_loss,
+        "val_loss": val_loss,
+        "dice_mean": scores.dice_mean,
+        "dice_p10": scores.dice_p10,
+        "iou_mean": scores.iou_mean,
+        "accuracy": scores.accuracy,
+        **each,
+        "learning_rate": facts["learning_rate"],
+        "seconds": round(facts["seconds"], 3),
+    }
+
+
 def check_resumable(state: dict, config: TrainConfig, steps_per_epoch: int, path: Path) -> None:
     """Raise CourseError when a run cannot go on with this config or these data.
 
@@ -98,11 +124,17 @@ def check_resumable(state: dict, config: TrainConfig, steps_per_epoch: int, path
             found=f"a checkpoint without {', '.join(sorted(missing))}; best.pt holds a model only",
             mend="resume from the last.pt that training wrote",
         )
-    saved, now = state["config"], config.model_dump(mode="json")
+    # A run of an earlier version knows nothing of later keys: it ran with what are defaults now.
+    saved = TrainConfig().model_dump(mode="json") | state["config"]
+    now = config.model_dump(mode="json")
     differing = [
         f"{key}: {saved.get(key)} → {value}"
         for key, value in now.items()
         if key not in MAY_CHANGE and saved.get(key) != value
+    ]
+    differing += [
+        f"{key}: {saved[key]} → no setting of this version of the course"
+        for key in saved.keys() - now.keys()
     ]
     if differing:
         raise CourseError(
@@ -125,7 +157,9 @@ def check_resumable(state: dict, config: TrainConfig, steps_per_epoch: int, path
 def write_history(history: Sequence[dict], path: Path) -> None:
     """Write the rows of a run, one an epoch, as CSV with a header (atomically)."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    # Rows of an earlier version may lack a column.
+    names = list(dict.fromkeys(name for row in history for name in row))
+    writer = csv.DictWriter(text, fieldnames=names, restval="nan", lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     write_atomically(path, lambda file: file.write(text.getvalue().encode()))
@@ -173,6 +207,7 @@ def open_tensorboard(folder: Path, first_epoch: int) -> SummaryWriter:
 
 def write_curves(board: SummaryWriter, row: dict) -> None:
     """Add one history row to TensorBoard."""
-    for key, name in CURVES.items():
+    classes = {key: f"Dice/{key[5:]}" for key in row if key.startswith("dice_")}
+    for key, name in (classes | CURVES).items():
         board.add_scalar(name, row[key], row["epoch"])
     board.flush()

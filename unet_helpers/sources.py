@@ -1,7 +1,8 @@
 """Where the photos come from: the built-in studio pack, a folder of your own, or Kaggle.
 
 An archive pair is train.zip (train/<car>_<NN>.jpg) and train_masks.zip
-(train_masks/<car>_<NN>_mask.gif), or the two folders unpacked.
+(train_masks/<car>_<NN>_mask.gif), or the two folders unpacked. With part labels, the second half is
+train_parts.zip (train_parts/<car>_<NN>_parts.png).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from unet_helpers.archives import (
     CHUNK,
     MASKS,
     NOISE,
+    PARTS,
     PHOTOS,
     Part,
     check_crc,
@@ -44,6 +46,7 @@ __all__ = [
     "verify_pair",
 ]
 
+LABELS = {"car": MASKS, "parts": PARTS}
 COMPETITION = "carvana-image-masking-challenge"
 KAGGLE_INPUT = Path("/kaggle/input")  # where a Kaggle notebook finds the data added to it
 BLOCK = 4096  # a file takes whole blocks of a disk
@@ -51,11 +54,15 @@ BLOCK = 4096  # a file takes whole blocks of a disk
 
 @dataclass(frozen=True)
 class ArchivePair:
-    """The two halves of a source: each a .zip, or an unpacked folder train/ or train_masks/."""
+    """The two halves of a source: each a .zip, or an unpacked folder train/ or train_masks/.
+
+    labels: how the second half is named: MASKS, or PARTS for part labels.
+    """
 
     photos: Path
     masks: Path
     name: str
+    labels: Part = MASKS
 
 
 @dataclass(frozen=True)
@@ -80,16 +87,23 @@ def open_source(
     source: str | Path = "studio",
     download_to: Path | None = None,
     *,
+    labels: str = "car",
     kaggle_input: Path = KAGGLE_INPUT,
 ) -> ArchivePair:
     """Find a source's archive pair: "studio" (built in), "kaggle", or a folder that holds one.
 
     "kaggle" takes the files a Kaggle notebook already has, else downloads them to `download_to`
-    (by default data/kaggle). Raises CourseError when there is no whole pair.
+    (by default data/kaggle). labels: "car" for its masks, or "parts" for the part labels that the
+    built-in pack has, and that a folder may have. Raises CourseError when there is no whole pair.
     """
+    if labels not in LABELS or (source == "kaggle" and labels != "car"):
+        has = "car" if source == "kaggle" else " or ".join(LABELS)
+        mend = "the built-in pack has part labels: source studio"
+        raise CourseError(f"labels of {source}", expected=has, found=repr(labels), mend=mend)
+    part = LABELS[labels]
     if source == "studio":
         mend = "restore the folder from the course's repository: git checkout -- data/studio"
-        return _find_pair(course_root() / "data" / "studio", "studio", mend)
+        return _find_pair(course_root() / "data" / "studio", "studio", mend, part)
     if source == "kaggle":
         for folder in (kaggle_input / "competitions" / COMPETITION, kaggle_input / COMPETITION):
             if folder.is_dir():
@@ -101,22 +115,23 @@ def open_source(
         return download_kaggle(download_to or data_dir() / "kaggle")
     folder = Path(source).expanduser()
     mend = 'give a folder that holds both, or the word "studio" or "kaggle"'
-    return _find_pair(folder, folder.resolve().name, mend)
+    return _find_pair(folder, folder.resolve().name, mend, part)
 
 
-def _find_pair(folder: Path, name: str, mend: str) -> ArchivePair:
+def _find_pair(folder: Path, name: str, mend: str, labels: Part = MASKS) -> ArchivePair:
     """Both zips if they are there, else both unpacked folders."""
-    expected = "train.zip and train_masks.zip (or the folders train and train_masks)"
+    masks = labels.folder
+    expected = f"train.zip and {masks}.zip (or the folders train and {masks})"
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
         raise CourseError(folder, expected=f"a folder with {expected}", found=found, mend=mend)
     for endings in ((".zip", ".zip.zip"), ("",)):  # Kaggle sometimes wraps a zip once more
         halves = [
             next((p for end in endings if (p := folder / f"{part.folder}{end}").exists()), None)
-            for part in (PHOTOS, MASKS)
+            for part in (PHOTOS, labels)
         ]
         if halves[0] and halves[1]:
-            return ArchivePair(halves[0], halves[1], name)
+            return ArchivePair(halves[0], halves[1], name, labels)
     names = sorted(path.name for path in folder.iterdir())
     found = ", ".join(names[:8]) + (" …" if len(names) > 8 else "") or "an empty folder"
     raise CourseError(folder, expected=expected, found=found, mend=mend)
@@ -127,10 +142,10 @@ def verify_pair(pair: ArchivePair, progress: bool = True) -> PairReport:
 
     Raises CourseError for a damaged archive, a wrong name, and for unpaired files (all named).
     """
-    for path, part in ((pair.photos, PHOTOS), (pair.masks, MASKS)):
+    for path, part in ((pair.photos, PHOTOS), (pair.masks, pair.labels)):
         if not path.is_dir():
             check_crc(path, part, progress)
-    with _opened(pair.photos, PHOTOS) as photos, _opened(pair.masks, MASKS) as masks:
+    with _opened(pair.photos, PHOTOS) as photos, _opened(pair.masks, pair.labels) as masks:
         check_paired(pair, photos.sizes, masks.sizes)
         with Image.open(io.BytesIO(photos.read(next(iter(photos.sizes))))) as first:
             width, height = first.size
@@ -143,11 +158,11 @@ def verify_pair(pair: ArchivePair, progress: bool = True) -> PairReport:
 def check_paired(pair: ArchivePair, photos: Iterable[str], masks: Iterable[str]) -> None:
     """Raise CourseError that names every photo without a mask and every mask without a photo."""
     with_photo = {name.removesuffix(PHOTOS.ending) for name in photos}
-    with_mask = {name.removesuffix(MASKS.ending) for name in masks}
+    with_mask = {name.removesuffix(pair.labels.ending) for name in masks}
     no_mask, no_photo = sorted(with_photo - with_mask), sorted(with_mask - with_photo)
     if no_mask or no_photo:
         found = [f"no mask for {stem}{PHOTOS.ending}" for stem in no_mask]
-        found += [f"no photo for {stem}{MASKS.ending}" for stem in no_photo]
+        found += [f"no photo for {stem}{pair.labels.ending}" for stem in no_photo]
         raise CourseError(
             f"{pair.photos} and {pair.masks.name}",
             expected="a mask for every photo and a photo for every mask",
@@ -183,7 +198,7 @@ def _opened(path: Path, part: Part) -> Iterator[_Half]:
 
 
 def extract_pair(pair: ArchivePair, to: Path, progress: bool = True) -> Path:
-    """Unpack a pair; returns `to`, which then holds train/ and train_masks/.
+    """Unpack a pair; returns `to`, which then holds train/ and train_masks/ (or train_parts/).
 
     Each archive is unpacked beside its target and renamed when whole, so a folder with the final
     name is always complete. Stopped half-way, the next call goes on where it was; a second call
@@ -192,11 +207,11 @@ def extract_pair(pair: ArchivePair, to: Path, progress: bool = True) -> Path:
     to or that holds something else; none of these leaves half-written files or loses old ones.
     """
     to = Path(to)
-    with _opened(pair.photos, PHOTOS) as photos, _opened(pair.masks, MASKS) as masks:
+    with _opened(pair.photos, PHOTOS) as photos, _opened(pair.masks, pair.labels) as masks:
         check_paired(pair, photos.sizes, masks.sizes)
         if photos.archive is None or masks.archive is None:
             return _common_folder(pair)
-        halves = [(photos, PHOTOS), (masks, MASKS)]
+        halves = [(photos, PHOTOS), (masks, pair.labels)]
         todo = [(half, to / part.folder) for half, part in halves]
         todo = [(half, target) for half, target in todo if not _is_complete(target, half.sizes)]
         if todo:
@@ -211,11 +226,11 @@ def extract_pair(pair: ArchivePair, to: Path, progress: bool = True) -> Path:
 
 def _common_folder(pair: ArchivePair) -> Path:
     names = (pair.photos.name, pair.masks.name)
-    if pair.photos.parent == pair.masks.parent and names == (PHOTOS.folder, MASKS.folder):
+    if pair.photos.parent == pair.masks.parent and names == (PHOTOS.folder, pair.labels.folder):
         return pair.photos.parent
     raise CourseError(
         f"{pair.photos} and {pair.masks}",
-        expected="two zips, or two folders train and train_masks side by side",
+        expected=f"two zips, or two folders train and {pair.labels.folder} side by side",
         found="something else",
         mend="put both halves into one folder, in one form",
     )

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unet_helpers.archives import writing_to
-from unet_helpers.decode import Pair, find_pairs
 from unet_helpers.environment import CourseError
 from unet_helpers.files import write_atomically
+from unet_helpers.pairs import Pair, find_pairs
 from unet_helpers.placing import check_finished, place
 from unet_helpers.sources import ArchivePair, extract_pair, parse_stem
 
@@ -101,7 +101,7 @@ def prepare(
     """
     to = Path(to)
     source = extract_pair(pair, to / "originals", progress)
-    pairs = find_pairs(source / "train", source / "train_masks")
+    pairs = find_pairs(source / "train", source / pair.labels.folder)
     cars = {p.stem: parse_stem(p.stem) for p in pairs}
     names = _deal(cars, val_cars, test_cars, seed, by)
     rows = [Row(p.image.name, *cars[p.stem], names[p.stem], seed) for p in pairs]

@@ -18,8 +18,10 @@ from .environment import CourseError, Precision, pick_device, pick_precision, se
 from .loaders import loaders_from_config, split_loader, until
 from .losses import finite_number, make_loss
 from .metrics import Scores, SegmentationMetrics, predict_classes
+from .pets import Pets
 from .progress import progress_bar
 from .run_folder import (
+    history_row,
     holds_run,
     open_tensorboard,
     refuse_existing,
@@ -79,6 +81,7 @@ def _validate(
     precision: Precision,
     threshold: float = 0.5,
     loss_fn: Callable | None = None,
+    ignore_index: int | None = None,
 ) -> tuple[Scores, float]:
     """Scores and mean loss per image of a whole loader; the model's mode is then as before."""
     was_training = model.training
@@ -90,7 +93,7 @@ def _validate(
         with precision.autocast():
             logits = model(images.to(device, non_blocking=True))  # (B, C, H, W)
             loss = loss_fn(logits, masks) if loss_fn is not None else torch.zeros(())
-        metrics = metrics or SegmentationMetrics(max(2, logits.shape[1]))
+        metrics = metrics or SegmentationMetrics(max(2, logits.shape[1]), ignore_index)
         metrics.update(predict_classes(logits, threshold), masks, stems)
         total, seen = total + loss.item() * len(masks), seen + len(masks)
     model.train(was_training)
@@ -110,16 +113,18 @@ def check_accuracy(
     device: torch.device | str | None = None,
     precision: Precision | None = None,
     threshold: float = 0.5,
+    ignore_index: int | None = None,
 ) -> Scores:
     """Measure a model on every image of a loader: Dice, IoU and accuracy, per image, then averaged.
 
     The resolution measured at is the loader's. device: where the model is moved to (None: where
-    it is). precision: None computes in fp32. Raises CourseError for a loader without images.
+    it is). precision: None computes in fp32. ignore_index: of pixels that do not count. Raises
+    CourseError for a loader without images.
     """
     if device is not None:
         model.to(device)
     precision = precision or pick_precision(next(model.parameters()).device, "fp32")
-    return _validate(loader, model, precision, threshold)[0]
+    return _validate(loader, model, precision, threshold, ignore_index=ignore_index)[0]
 
 
 def fit(
@@ -140,8 +145,8 @@ def fit(
 
     AdamW, a learning rate that rises and then follows a cosine step by step, the best epoch by
     validation Dice kept in out/best.pt, the latest in out/last.pt. A row holds epoch, train_loss,
-    val_loss, dice_mean, dice_p10, iou_mean, accuracy, learning_rate (of its last step) and seconds
-    (of training, without the measurement).
+    val_loss, dice_mean, dice_p10, iou_mean, accuracy, with many classes the Dice of each,
+    learning_rate (of its last step) and seconds (of training, without the measurement).
 
     resume: go on from out/last.pt, as if the run had never stopped: the epoch that was broken off
     starts again. epochs may have grown; the cosine is then that of the longer run.
@@ -220,7 +225,8 @@ def _one_epoch(
     on_step: Callable[[float], object] | None,
 ) -> dict:
     """Train for one epoch and measure; returns its history row."""
-    loss_fn = make_loss(run.config.loss)
+    ignored = run.config.ignore_index
+    loss_fn = make_loss(run.config.loss, run.config.class_weights, ignored)
     title = f"epoch {epoch}/{run.config.epochs}"
     dice = f"{run.history[-1]['dice_mean']:.4f}" if run.history else "…"
     quiet = not progress or bool(os.environ.get("TQDM_DISABLE"))
@@ -252,18 +258,11 @@ def _one_epoch(
             )
         seconds = time.perf_counter() - start
         bar.set_description(f"{title}, measuring")
-        scores, val_loss = _validate(val_loader, run.evaluated, precision, loss_fn=loss_fn)
-    row = {
-        "epoch": epoch,
-        "train_loss": train_loss,
-        "val_loss": val_loss,
-        "dice_mean": scores.dice_mean,
-        "dice_p10": scores.dice_p10,
-        "iou_mean": scores.iou_mean,
-        "accuracy": scores.accuracy,
-        "learning_rate": run.last_rate(),
-        "seconds": round(seconds, 3),
-    }
+        scores, val_loss = _validate(
+            val_loader, run.evaluated, precision, loss_fn=loss_fn, ignore_index=ignored
+        )
+    facts = {"epoch": epoch, "learning_rate": run.last_rate(), "seconds": seconds}
+    row = history_row(run.config, scores, train_loss, val_loss, **facts)
     if progress:
         print(
             f"{title}: loss {train_loss:.4f}, validation loss {val_loss:.4f}, "
@@ -284,7 +283,7 @@ def _keep(run: RunState, row: dict, out: Path) -> None:
 
 def evaluate(
     model: nn.Module,
-    prepared: Prepared,
+    prepared: Prepared | Pets,
     split: str,
     config: TrainConfig,
     device: torch.device | str | None = None,
@@ -295,4 +294,5 @@ def evaluate(
     Every image counts once, without augmentation, in fp32. device: where to compute (None: where
     the model is).
     """
-    return check_accuracy(split_loader(config, prepared, split), model, device, threshold=threshold)
+    loader, ignored = split_loader(config, prepared, split), config.ignore_index
+    return check_accuracy(loader, model, device, threshold=threshold, ignore_index=ignored)

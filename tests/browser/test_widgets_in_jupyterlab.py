@@ -19,7 +19,7 @@ from playwright.sync_api import expect
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = {path.name[:2]: path.name for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")}
-NUMBERS = ("03", "04", "05", "06", "07", "08")
+NUMBERS = ("03", "04", "05", "06", "07", "08", "09", "10")
 EPOCHS = 40  # of 06 in these tests: more than anybody would wait for
 
 # --- what is moved, and the words that must change with the picture ------------------------------
@@ -62,6 +62,15 @@ MOVES = {
         ("background-swap", choose("background", 3), CAPTION),
         ("background-swap", slide("feather", 0.8), CAPTION),
     ],
+    "09": [
+        ("mask-overlay", choose("photo", 3), CAPTION),
+        ("mask-overlay", press("mode", "differences"), CAPTION),
+    ],
+    "10": [
+        ("window-grid", slide("overlap", 0.9), CAPTION),
+        ("window-grid", choose("size", 0), CAPTION),
+        ("window-grid", slide("number", 0.8), CAPTION),
+    ],
 }
 
 
@@ -69,7 +78,10 @@ MOVES = {
 
 
 def of(*numbers: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("started", numbers, indirect=True, scope="module")
+    """Run a test for these notebooks; run side by side, those of one notebook stay together."""
+    together = [pytest.mark.xdist_group(f"notebook {number} in a browser") for number in numbers]
+    params = [pytest.param(n, marks=mark) for n, mark in zip(numbers, together, strict=True)]
+    return pytest.mark.parametrize("started", params, indirect=True, scope="module")
 
 
 def make_training_long(path: Path) -> None:
@@ -153,6 +165,23 @@ def test_a_slider_moves_with_the_keys(notebook):
     with widget.changes(widget.caption):
         for _ in range(5):
             widget.handle("threshold").press("ArrowLeft")
+
+
+@of("09")
+def test_a_class_is_switched_off_and_on(notebook):
+    overlay = notebook.widget("mask-overlay")
+    overlay.press("mode", "prediction")
+    expect(overlay.root).to_contain_text("wheel")
+    before = overlay.pixels()
+    box = overlay.control("class-3").locator("input")
+    file = overlay.picture.get_attribute("src")
+    box.uncheck()
+    expect(overlay.picture).not_to_have_attribute("src", file)
+    assert (overlay.pixels() != before).any(axis=2).mean() > 0.001
+    file = overlay.picture.get_attribute("src")
+    box.check()
+    expect(overlay.picture).not_to_have_attribute("src", file)
+    np.testing.assert_array_equal(overlay.pixels(), before)
 
 
 @of("08")

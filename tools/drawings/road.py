@@ -6,7 +6,9 @@ pack, the shipped network and the record of its training.
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,10 +16,13 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from PIL import Image
 
 from tools.drawings.cars import ANGLE, pair_of, studio_cars
 from unet_helpers.checkpoint import load_model
+from unet_helpers.class_pictures import overlay_classes
 from unet_helpers.dataset import denormalize, train_transform
 from unet_helpers.environment import course_root
 from unet_helpers.inference import predict_probability, replace_background
@@ -25,21 +30,25 @@ from unet_helpers.pictures import difference, figure_png, overlay
 from unet_helpers.plotting import BLUE, GREEN, GREY, ORANGE
 from unet_helpers.run_folder import read_history
 from unet_helpers.scenes import gradient
+from unet_helpers.windows import window_starts, window_stride
 
 COLUMNS = 5
+CLASSES = 5  # background, body, window, wheel, light
 
 
 @dataclass(frozen=True)
 class Car:
     """A test car seen from 16 sides, as the shipped network sees it; sizes those of its training.
 
-    photos uint8 (16, H, W, 3), masks uint8 (16, H, W), probabilities float (16, H, W); heaps: how
-    many cars are for training, validation and test; history: one row an epoch of the training.
+    photos uint8 (16, H, W, 3), masks uint8 (16, H, W), probabilities float (16, H, W), parts: the
+    class indices (H, W) of one angle; heaps: how many cars are for training, validation and test;
+    history: one row an epoch of the training.
     """
 
     photos: np.ndarray
     masks: np.ndarray
     probabilities: np.ndarray
+    parts: np.ndarray
     heaps: tuple[int, int, int]
     history: list[dict]
 
@@ -65,7 +74,17 @@ def look_up() -> Car:
     photos, masks = zip(*pairs, strict=True)
     probabilities = [predict_probability(model, photo, size) for photo in photos]
     history = read_history(root / "data" / "records" / "studio.csv")
-    return Car(np.stack(photos), np.stack(masks), np.stack(probabilities), heaps, history)
+    return Car(
+        np.stack(photos), np.stack(masks), np.stack(probabilities), parts_of(car, size), heaps,
+        history,
+    )  # fmt: skip
+
+
+def parts_of(car: str, size: tuple[int, int]) -> np.ndarray:
+    """Part labels (H, W) of a built-in car at ANGLE."""
+    with zipfile.ZipFile(course_root() / "data" / "studio" / "train_parts.zip") as archive:
+        data = archive.read(f"train_parts/{car}_{ANGLE:02d}_parts.png")
+    return np.asarray(Image.open(io.BytesIO(data)).resize(size[::-1], Image.Resampling.NEAREST))
 
 
 def draw_result(axis: Axes, car: Car) -> None:
@@ -130,6 +149,23 @@ def draw_cut_out(axis: Axes, car: Car) -> None:
     axis.imshow(replace_background(car.photos[ANGLE - 1], car.probabilities[ANGLE - 1], sky))
 
 
+def draw_parts(axis: Axes, car: Car) -> None:
+    axis.imshow(overlay_classes(car.photos[ANGLE - 1], car.parts, CLASSES, opacity=0.8))
+
+
+def draw_windows(axis: Axes, car: Car) -> None:
+    """The photo under a grid of overlapping windows, one of them filled."""
+    axis.imshow(car.photos[ANGLE - 1])
+    window = car.masks.shape[1] // 2
+    stride = window_stride(window, 0.5)
+    tops, lefts = (window_starts(length, window, stride) for length in car.masks.shape[1:])
+    for top in tops:
+        for left in lefts:
+            axis.add_patch(plt.Rectangle((left, top), window, window, ec=BLUE, fc="none", lw=0.8))
+    middle = (lefts[len(lefts) // 2], tops[len(tops) // 2])
+    axis.add_patch(plt.Rectangle(middle, window, window, ec=ORANGE, fc=to_rgba(ORANGE, 0.35), lw=2))
+
+
 PICTURES: dict[str, Callable[[Axes, Car], None]] = {
     "00": draw_result,
     "01": draw_pair,
@@ -140,6 +176,8 @@ PICTURES: dict[str, Callable[[Axes, Car], None]] = {
     "06": draw_curve,
     "07": draw_angles,
     "08": draw_cut_out,
+    "09": draw_parts,
+    "10": draw_windows,
 }
 
 

@@ -7,8 +7,10 @@ A check runs in under a second, answers every answer with one line, and never ra
 """
 
 from unet_helpers.checks import (
+    classes,
     cutting,
     first_look,
+    fullsize,
     loading,
     masks,
     measuring,
@@ -22,8 +24,10 @@ from unet_helpers.checks.register import EXERCISES, check, hint, verdict
 __all__ = [
     "EXERCISES",
     "check",
+    "classes",
     "cutting",
     "first_look",
+    "fullsize",
     "hint",
     "loading",
     "masks",

@@ -6,6 +6,7 @@ only the look changes.
 
 from unet_helpers.widgets.augment import AugmentationPlayground
 from unet_helpers.widgets.background import BackgroundSwap
+from unet_helpers.widgets.grid import WindowGrid
 from unet_helpers.widgets.live import LiveCurve
 from unet_helpers.widgets.overlay import MaskOverlay
 from unet_helpers.widgets.threshold import ThresholdExplorer
@@ -20,4 +21,5 @@ __all__ = [
     "ShapeWalker",
     "ThresholdExplorer",
     "Turntable",
+    "WindowGrid",
 ]

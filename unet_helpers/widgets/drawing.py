@@ -16,21 +16,46 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from unet_helpers.class_pictures import paint
 from unet_helpers.cutout import resize
+from unet_helpers.labels import (
+    BLUE,
+    CLASS_COLOURS,
+    GREEN,
+    ORANGE,
+    RED,
+    SKY,
+    YELLOW,
+    Colour,
+    class_colours,
+)
 from unet_helpers.pictures import small_png
 
-Colour = tuple[int, int, int]
+__all__ = [
+    "BLUE",
+    "CLASS_COLOURS",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "RED",
+    "SKY",
+    "YELLOW",
+    "Colour",
+    "above",
+    "beside",
+    "class_colours",
+    "dot_chart",
+    "fit",
+    "font",
+    "label",
+    "outline",
+    "paint",
+    "pale",
+    "png",
+    "with_caption",
+]
 
-ORANGE, SKY, GREEN, YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
-BLUE, RED, PINK, GREY = (0, 114, 178), (213, 94, 0), (204, 121, 167), (127, 127, 127)
-CLASS_COLOURS = (ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK)
-
-
-def class_colours(count: int) -> list[Colour]:
-    """Colours for `count` classes; from the eighth on the same ones again, half as dark."""
-    pale = [tuple((value + 255) // 2 for value in colour) for colour in CLASS_COLOURS]
-    wheel = [*CLASS_COLOURS, *pale]
-    return [wheel[number % len(wheel)] for number in range(count)]
+GREY = (127, 127, 127)
 
 
 def png(picture: np.ndarray, small: bool = False) -> bytes:
@@ -53,21 +78,6 @@ def fit(array: np.ndarray, width: int, exact: bool = False) -> np.ndarray:
     if exact:
         return cv2.resize(array, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     return resize(array, size)
-
-
-def paint(
-    picture: np.ndarray, labels: np.ndarray, colours: Sequence[Colour], opacity: float
-) -> np.ndarray:
-    """Tint the pixels with label 1, 2, … in the first, second, … colour; label 0 stays as it is.
-
-    labels: (H, W). opacity: 0 to 1. Returns a new picture.
-    """
-    table = np.array([(0, 0, 0), *colours], np.float32)
-    inside = labels > 0
-    painted = picture.copy()
-    mixed = (1 - opacity) * picture[inside] + opacity * table[labels[inside]]
-    painted[inside] = np.rint(mixed).astype(np.uint8)
-    return painted
 
 
 def outline(labels: np.ndarray, thickness: int = 2) -> np.ndarray:

@@ -1,0 +1,70 @@
+"""How well an outline is met, in pixels: what Dice hardly sees on a large photo.
+
+The outline of a mask are its car pixels that touch background above, below, left or right. The
+frame of the picture is no outline: a car that is cut off there has no edge of its own.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from unet_helpers.environment import CourseError
+
+__all__ = ["BoundaryScores", "boundary", "boundary_scores"]
+
+CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+
+
+class BoundaryScores(NamedTuple):
+    """f1: 0 (no pixel of one outline lies near the other) to 1; distance: in pixels, 0 is best."""
+
+    f1: float
+    distance: float
+
+
+def boundary(mask: np.ndarray) -> np.ndarray:
+    """The outline of a mask (H, W), bool (H, W): car with background on one of its four sides."""
+    mask = (np.asarray(mask) > 0).astype(np.uint8)
+    return (mask > 0) & (cv2.erode(mask, CROSS) == 0)  # erode takes the frame's outside for car
+
+
+def boundary_scores(
+    predicted: np.ndarray, mask: np.ndarray, tolerance: float = 2.0
+) -> BoundaryScores:
+    """Boundary F1 and mean surface distance of a predicted mask, both masks (H, W).
+
+    Boundary F1: precision is the share of the predicted outline that has a pixel of the true one
+    within `tolerance` pixels, recall the other way round, F1 their harmonic mean (Csurka et al.,
+    "What is a good evaluation measure for semantic segmentation?", 2013). Distance: the mean over
+    all pixels of both outlines of the distance to the other outline (average symmetric surface
+    distance; Heimann et al., "Comparison and evaluation of methods for liver segmentation", 2009).
+    No outline in either is perfect: 1 and 0; in only one of them: 0 and infinity.
+    CourseError for masks of two sizes.
+    """
+    if np.ndim(predicted) != 2 or np.shape(predicted) != np.shape(mask):
+        raise CourseError(
+            "boundary_scores(predicted, mask)",
+            expected="two masks (H, W) of one size",
+            found=f"{np.shape(predicted)} and {np.shape(mask)}",
+            mend="bring the prediction to the size of the mask first: that is what is scored",
+        )
+    if not tolerance >= 0:
+        mend = "give the number of pixels that an outline may be off, such as 2"
+        raise CourseError("tolerance", expected="0 or more", found=tolerance, mend=mend)
+    found, true = boundary(predicted), boundary(mask)
+    if not found.any() or not true.any():
+        both = not found.any() and not true.any()
+        return BoundaryScores(1.0, 0.0) if both else BoundaryScores(0.0, float("inf"))
+    from_found, from_true = _distance_to(true)[found], _distance_to(found)[true]
+    precision, recall = (from_found <= tolerance).mean(), (from_true <= tolerance).mean()
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    distance = np.concatenate([from_found, from_true]).mean(dtype=np.float64)
+    return BoundaryScores(float(f1), float(distance))
+
+
+def _distance_to(outline: np.ndarray) -> np.ndarray:
+    """The distance of every pixel to the nearest one of the outline, float32 (H, W)."""
+    return cv2.distanceTransform((~outline).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -1,0 +1,224 @@
+"""A submission to Kaggle's Carvana competition, built in notebook 10: written, checked, sent.
+
+A submission is one CSV file in gzip: a header, and for each of the 100,064 test photos one row
+with the photo's name and its mask as run-length text (see `rle`). The order of the rows is that
+of sample_submission.csv.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import itertools
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unet_helpers.archives import writing_to
+from unet_helpers.environment import CourseError
+from unet_helpers.gzip_rows import continued_rows, one_writer
+from unet_helpers.kaggle_client import (
+    RULES,
+    environment_with,
+    explained,
+    look_for_credentials,
+    no_credentials,
+    sign_in,
+)
+from unet_helpers.progress import progress_bar
+from unet_helpers.rle import read_runs, rle_decode, rle_encode
+from unet_helpers.sources import COMPETITION
+
+__all__ = [
+    "check_submission",
+    "read_names",
+    "rle_decode",
+    "rle_encode",
+    "submit",
+    "write_submission",
+]
+
+HEADER = "img,rle_mask"
+CARVANA = (1280, 1918)  # height and width of every photo of the competition
+AGAIN = "write the submission again with write_submission"
+
+
+def read_names(sample: str | Path) -> list[str]:
+    """The photos' names in the order of a sample_submission.csv or .csv.gz.
+
+    CourseError for a file that is missing or damaged, another header, or a name that stands twice.
+    """
+    names = [name for _, name, _ in _rows(Path(sample))]
+    _check_names(Path(sample), names)
+    return names
+
+
+def write_submission(
+    predict: Callable[[list[str]], Iterable[tuple[str, np.ndarray]]],
+    names: Sequence[str],
+    to: str | Path,
+    *,
+    shape: tuple[int, int] = CARVANA,
+    made_by: str = "",
+    progress: bool = True,
+) -> Path:
+    """Write the rows of all `names`, in this order, to a .csv.gz; goes on after a cut.
+
+    predict: given the names that are still to do, gives (name, mask) for one after the other.
+    shape: (H, W) of every mask. made_by: what the masks depend on, such as a checkpoint's digest.
+    Every row is in a hidden file beside `to` before the next mask is asked for. Whoever calls
+    again with the same names, shape and made_by is asked only for what is missing; with another
+    made_by everything starts afresh. The finished file is checked, and only then takes the place
+    of `to`. Decompressed, it is the same however often it was cut.
+    CourseError for names that repeat, masks of other names, of another size or too few, a full
+    disk, and a second process that writes the same submission.
+    """
+    to, names = Path(to), list(names)
+    _check_names(to, names)
+    key = hashlib.sha256("\n".join([made_by, str(shape), *names]).encode()).hexdigest()[:12]
+    partial = to.with_name(f".{to.name}.{key}.partial")
+    with writing_to(to.parent):
+        to.parent.mkdir(parents=True, exist_ok=True)
+    with one_writer(partial):
+        with continued_rows(partial, HEADER, names) as (add, finished):
+            rest = names[finished:]
+            masks = _in_order(predict(rest) if rest else (), rest, shape)
+            counted = {"total": len(names), "initial": finished, "unit": "photo"}
+            for name, mask in progress_bar(masks, to.name, disable=not progress, **counted):
+                add(f"{name},{rle_encode(mask)}\n")
+        check_submission(partial, names, shape=shape, progress=progress)
+        with writing_to(to):
+            partial.replace(to)
+    return to
+
+
+def _in_order(
+    pairs: Iterable[tuple[str, np.ndarray]], names: Sequence[str], shape: tuple[int, int]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The pairs, checked: these names in this order, and masks of one size."""
+    what = f"(name, mask) for {len(names)} names, in their order"
+    mend = "go through the names that predict(names) is given, and leave none out"
+    for wanted, pair in itertools.zip_longest(names, pairs):
+        name, mask = pair or (None, None)
+        if wanted is None or name != wanted:
+            found = f"{name or 'the end'} in place of {wanted or 'the end'}"
+            raise CourseError("predict(names)", expected=what, found=found, mend=mend)
+        if np.shape(mask) != tuple(shape):
+            raise CourseError(
+                f"the mask of {name}",
+                expected=f"{shape[0]}×{shape[1]} (height × width), the size of the photos",
+                found=f"{np.shape(mask)}",
+                mend="predict at the photo's own size, or pass shape=, the size of all photos",
+            )
+        yield name, mask
+
+
+def check_submission(
+    path: str | Path,
+    names: Sequence[str] | None = None,
+    *,
+    shape: tuple[int, int] | None = CARVANA,
+    progress: bool = True,
+) -> int:
+    """Check a submission from the first row to the last; returns the number of its photos.
+
+    names: the photos that must be in it, in any order (None: no matter which). shape: height and
+    width of the photos (None: the place of the last pixel is not checked). CourseError, with the
+    row, for: a file that is no CSV or cut short, another header, a name that stands twice, is
+    missing or unknown, and runs that descend, overlap or leave the picture (see `rle.read_runs`).
+    """
+    path, found = Path(path), []
+    rows = _rows(path)
+    for number, name, rle in progress_bar(rows, "checking", unit="photo", disable=not progress):
+        read_runs(rle, shape, f"{path}, row {number} ({name})")
+        found.append(name)
+    _check_names(path, found)
+    if names is not None and set(names) != set(found):
+        missing, unknown = sorted(set(names) - set(found)), sorted(set(found) - set(names))
+        said = [f"no row for {missing[0]} ({len(missing):,} missing)"] if missing else []
+        said += [f"a row for {unknown[0]} ({len(unknown):,} unknown)"] if unknown else []
+        what = f"one row for each of the {len(set(names)):,} photos"
+        raise CourseError(path, expected=what, found=" and ".join(said), mend=AGAIN)
+    return len(found)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Number (the header is row 1), name and run-length text of each row; CourseError as above."""
+    if not path.is_file():
+        mend = "check the path; Kaggle has sample_submission.csv among the competition's files"
+        raise CourseError(path, expected="a submission", found="no such file", mend=mend)
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+        with (gzip.open if packed else open)(path, "rt", encoding="utf-8", newline="") as file:
+            header = file.readline(1000).rstrip("\r\n")
+            if header != HEADER:
+                found = f'the first line "{header[:60]}"'
+                raise CourseError(path, expected=f'"{HEADER}" first', found=found, mend=AGAIN)
+            for number, line in enumerate(file, start=2):
+                name, comma, rle = line.rstrip("\r\n").partition(",")
+                if not comma or not name:
+                    found = f'row {number}: "{line[:60].strip()}"'
+                    what = "a name, a comma and run-length text in each row"
+                    raise CourseError(path, expected=what, found=found, mend=AGAIN)
+                yield number, name, rle.strip('"')
+    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        found = f"a damaged one, or a part of one ({error})"
+        raise CourseError(path, expected="a whole CSV file", found=found, mend=AGAIN) from error
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    if not names:
+        mend = "name at least one photo"
+        raise CourseError(path, expected="rows for some photos", found="none", mend=mend)
+    seen: set[str] = set()
+    for name in names:
+        if name in seen or not name or set(name) & set(',"\r\n'):
+            found = f"{name!r} twice" if name in seen else f"the name {name!r}"
+            what = "every photo's name once, without commas, quotes and line ends"
+            raise CourseError(path, expected=what, found=found, mend="correct the names")
+        seen.add(name)
+
+
+def submit(
+    path: str | Path,
+    message: str,
+    names: Sequence[str] | None = None,
+    *,
+    shape: tuple[int, int] | None = CARVANA,
+    progress: bool = True,
+) -> str:
+    """Check a submission and send it to the Carvana competition; returns what Kaggle answers.
+
+    message: a line that you will find beside the score. names, shape: as for `check_submission`.
+    The competition is over: scores come as a "late submission", outside the leaderboard.
+    CourseError as in `check_submission`, and for: no credentials, refused ones (401), rules not
+    accepted (403), no network, and an upload that broke off. The file stays as it is.
+    """
+    path, kept = Path(path), "the file is still there; nothing has to be predicted again"
+    credentials = look_for_credentials()
+    if credentials is None:
+        page = RULES.removesuffix("rules")
+        raise no_credentials(f'or upload {path} by hand: open {page} and click "Late Submission"')
+    count = check_submission(path, names, shape=shape, progress=progress)
+    with environment_with(credentials.variables):
+        api = sign_in(credentials.place)
+        said = io.StringIO()  # the client prints why an upload failed, and says only that it did
+        with (
+            explained(credentials.place, f"submitting {path.name}", kept=kept),
+            contextlib.redirect_stdout(said),
+        ):
+            answer = api.competition_submit(str(path), message, COMPETITION, quiet=not progress)
+    text = str(getattr(answer, "message", answer) or "")
+    if not text or text == getattr(api, "COMPETITION_SUBMIT_UPLOAD_FAILED_MESSAGE", None):
+        raise CourseError(
+            f"submitting {path.name}",
+            expected=f"an upload of {path.stat().st_size:,} bytes that Kaggle takes",
+            found=" ".join([text or "no answer", said.getvalue().strip()]).strip(),
+            mend=f"check the network and run this again; {kept}",
+        )
+    return f"{text} ({count:,} photos)"

@@ -1,0 +1,75 @@
+"""The road of notebook 10 on the five real photos of 1918×1280 pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from unet_helpers.boundary import boundary_scores
+from unet_helpers.checkpoint import load_model
+from unet_helpers.dataset import find_pairs, read_pair
+from unet_helpers.environment import course_root
+from unet_helpers.inference import predict_mask, predict_probability
+from unet_helpers.rle import rle_decode, rle_encode
+from unet_helpers.windows import pad_to_multiple, probability_by_windows
+
+SIZE = (128, 192)  # what the shipped network sees
+
+
+@pytest.fixture(scope="module")
+def pairs(real_carvana):
+    folder = real_carvana / "fullres"
+    found = find_pairs(folder / "train", folder / "train_masks")
+    assert len(found) == 5
+    return [read_pair(pair) for pair in found]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(course_root() / "data" / "weights" / "studio.safetensors")[0]
+
+
+def test_padding_makes_them_1920_wide_and_comes_off_again(pairs):
+    for photo, mask in pairs:
+        assert photo.shape == (1280, 1918, 3) and mask.shape == (1280, 1918)
+        padded, inside = pad_to_multiple(photo, 16)
+        assert padded.shape == (1280, 1920, 3)
+        np.testing.assert_array_equal(padded[inside], photo)
+
+
+def test_the_drawn_cars_network_finds_them_at_their_own_size(pairs, model):
+    """Far better than the best constant answer, and the outline within half a coarse pixel."""
+    for photo, mask in pairs:
+        found = predict_mask(model, photo, SIZE)
+        assert found.shape == mask.shape
+        dice = 2 * (found & mask).sum() / (found.sum() + mask.sum())
+        assert dice > 0.95
+        assert boundary_scores(found, mask).distance < 10
+
+
+def test_the_distance_is_scipy_s(pairs, model):
+    photo, mask = pairs[0]
+    found = predict_mask(model, photo, SIZE)
+    cross = ndimage.generate_binary_structure(2, 1)
+    edges = [
+        one.astype(bool) & ~ndimage.binary_erosion(one, cross, border_value=1)
+        for one in (found, mask)
+    ]
+    away = [ndimage.distance_transform_edt(~edge) for edge in edges]
+    distances = np.concatenate([away[1][edges[0]], away[0][edges[1]]])
+    assert boundary_scores(found, mask).distance == pytest.approx(distances.mean(), abs=1e-3)
+
+
+def test_windows_see_the_photo_that_one_piece_sees(pairs, model):
+    """Scaled to where the network knows cars, overlapping windows change few pixels."""
+    photo, _ = pairs[0]
+    scaled = np.ascontiguousarray(photo[::5, ::5])  # (256, 384, 3)
+    whole = predict_probability(model, scaled, (256, 384)) > 0.5
+    pieces = probability_by_windows(model, scaled, (256, 256)) > 0.5
+    assert (whole != pieces).mean() < 0.05
+
+
+def test_their_masks_as_text_and_back(pairs):
+    for _, mask in pairs:
+        np.testing.assert_array_equal(rle_decode(rle_encode(mask), mask.shape), mask)

@@ -2,7 +2,7 @@
 know an untouched stub, and survive any answer.
 
 Solutions and stubs come from the notebooks in notebooks/solutions; the wrong answers stand in
-wrong_answers_data.py, wrong_answers_network.py and wrong_answers_classes.py.
+wrong_answers_*.py.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 import wrong_answers_classes
+import wrong_answers_clinic
 import wrong_answers_data
 import wrong_answers_fullsize
 import wrong_answers_network
@@ -43,6 +44,7 @@ ANSWERS = (
     wrong_answers_data,
     wrong_answers_network,
     wrong_answers_classes,
+    wrong_answers_clinic,
     wrong_answers_fullsize,
 )
 WRONG = {which: cases for module in ANSWERS for which, cases in module.WRONG.items()}

@@ -399,9 +399,9 @@ ORDER = [
     "kaggle_client", "kaggle_download", "pairs", "decode", "placing", "split", "cache",
     "around_the_car", "augment", "dataset", "pets", "loaders", "model", "losses", "metrics",
     "class_report", "boundary", "checkpoint", "run_folder", "run_state", "training", "cutout",
-    "scenes", "toy_pets", "inference", "windows", "rle", "gzip_rows", "submission", "pictures",
-    "class_pictures", "plotting", "predictions", "widgets", "checks", "health", "hosted",
-    "cli_photos", "cli", "__main__",
+    "scenes", "toy_pets", "inference", "windows", "rle", "gzip_rows", "submission", "diagnose",
+    "pictures", "class_pictures", "plotting", "predictions", "widgets", "checks", "health",
+    "hosted", "cli_photos", "cli", "__main__",
 ]
 # fmt: on
 # health looks at sources and credentials, sources calls the download it is left of: both inside a

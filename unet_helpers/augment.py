@@ -220,6 +220,11 @@ class AugmentedDataset(Dataset):
             )
         return image, mask, stem
 
+    @property
+    def epoch(self) -> int:
+        """The epoch that set_epoch chose last; -1 before the first time."""
+        return int(self._epoch)
+
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose augmentations dataset[i] gives; in loader workers too."""
         self._epoch.fill_(epoch)
@@ -232,7 +237,7 @@ class AugmentedDataset(Dataset):
         """
         if not isinstance(self.transform, A.BaseCompose):
             return
-        epoch = int(self._epoch)
+        epoch = self.epoch
         if epoch == NO_EPOCH:  # torch.initial_seed() differs from worker to worker
             self._draws += 1
             words = (torch.initial_seed(), self._draws, index)

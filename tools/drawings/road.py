@@ -26,6 +26,7 @@ from unet_helpers.class_pictures import overlay_classes
 from unet_helpers.dataset import denormalize, train_transform
 from unet_helpers.environment import course_root
 from unet_helpers.inference import predict_probability, replace_background
+from unet_helpers.labels import RED
 from unet_helpers.pictures import difference, figure_png, overlay
 from unet_helpers.plotting import BLUE, GREEN, GREY, ORANGE
 from unet_helpers.run_folder import read_history
@@ -166,6 +167,12 @@ def draw_windows(axis: Axes, car: Car) -> None:
     axis.add_patch(plt.Rectangle(middle, window, window, ec=ORANGE, fc=to_rgba(ORANGE, 0.35), lw=2))
 
 
+def draw_mispaired(axis: Axes, car: Car) -> None:
+    """A photo under the mask of another angle, as a program that pairs by sort order takes it."""
+    other = (ANGLE + 3) % len(car.masks)
+    axis.imshow(overlay(car.photos[ANGLE - 1], car.masks[other], RED, alpha=0.6))
+
+
 PICTURES: dict[str, Callable[[Axes, Car], None]] = {
     "00": draw_result,
     "01": draw_pair,
@@ -178,6 +185,7 @@ PICTURES: dict[str, Callable[[Axes, Car], None]] = {
     "08": draw_cut_out,
     "09": draw_parts,
     "10": draw_windows,
+    "13": draw_mispaired,
 }
 
 

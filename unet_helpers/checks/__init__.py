@@ -8,6 +8,7 @@ A check runs in under a second, answers every answer with one line, and never ra
 
 from unet_helpers.checks import (
     classes,
+    clinic,
     cutting,
     first_look,
     fullsize,
@@ -25,6 +26,7 @@ __all__ = [
     "EXERCISES",
     "check",
     "classes",
+    "clinic",
     "cutting",
     "first_look",
     "fullsize",

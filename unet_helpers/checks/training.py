@@ -157,7 +157,7 @@ def _compare_steps(whole: torch.Tensor, halves: torch.Tensor) -> None:
     raise Wrong(f"the step is {ratio:.2f} times as long as with the whole batch: {why}")
 
 
-def _drawn_batch() -> tuple[torch.Tensor, torch.Tensor]:
+def drawn_batch() -> tuple[torch.Tensor, torch.Tensor]:
     """Four made-up photos (4, 3, 32, 48), cars in another colour than the wall, and masks."""
     images = torch.rand(4, 3, 32, 48, generator=torch.Generator().manual_seed(0)) / 2 - 0.25
     masks = torch.zeros(4, 32, 48, dtype=torch.uint8)
@@ -180,7 +180,7 @@ def learning_rate(learning_rate: Any) -> str:
     rate = number(learning_rate, "learning_rate")
     require(rate > 0, f"{rate:g}: with a step of no length, or backwards, nothing is learned.")
     torch.manual_seed(0)
-    images, masks = _drawn_batch()
+    images, masks = drawn_batch()
     model = UNET(features=(4, 8))
     optimizer, losses = torch.optim.AdamW(model.parameters(), lr=rate), []
     for _ in range(STEPS):

@@ -19,6 +19,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+import wrong_answers_ablations
 import wrong_answers_classes
 import wrong_answers_clinic
 import wrong_answers_data
@@ -46,6 +47,7 @@ ANSWERS = (
     wrong_answers_classes,
     wrong_answers_clinic,
     wrong_answers_fullsize,
+    wrong_answers_ablations,
 )
 WRONG = {which: cases for module in ANSWERS for which, cases in module.WRONG.items()}
 GIVEN = {which: given for module in ANSWERS for which, given in module.GIVEN.items()}

@@ -18,6 +18,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
 from torchmetrics.functional import classification as oracle
@@ -25,7 +26,10 @@ from torchmetrics.functional import classification as oracle
 from unet_helpers.augment import train_transform
 from unet_helpers.environment import CourseError, course_root
 from unet_helpers.model import UNET, count_parameters
+from unet_helpers.plotting import draw_seeds
+from unet_helpers.records import by_variant
 from unet_helpers.widgets import (
+    AblationExplorer,
     AugmentationPlayground,
     BackgroundSwap,
     LiveCurve,
@@ -792,6 +796,11 @@ PAIR = {"aa_01": (PHOTOS[0], MASKS[0]), "aa_02": (PHOTOS[1], SMALL)}
         (lambda: BackgroundSwap([], []), "an empty list"),
         (lambda: BackgroundSwap(PHOTOS[0], LOGITS), "torch.sigmoid(logits)"),
         (lambda: BackgroundSwap(PHOTOS[0], SMALL), "found 10×36"),
+        (lambda: AblationExplorer([]), "an empty list"),
+        (lambda: AblationExplorer([{"dice": 1}]), "records of trainings"),
+        (lambda: AblationExplorer(RECORDS, score="iou"), "found iou"),
+        (lambda: AblationExplorer(RECORDS, bars="range"), "found range"),
+        (lambda: AblationExplorer(RECORDS, score="real_dice"), "choose another score"),
     ],
 )
 def test_bad_input_is_said_in_the_widgets_own_area(make, said):
@@ -819,6 +828,55 @@ def test_one_bad_photo_does_not_stop_the_others():
     assert figure(widget, "Dice") > 0 and "mean Dice" not in shown_text(widget)
 
 
+# --- AblationExplorer ----------------------------------------------------------------------------
+
+# Two questions, three seeds; one training of "without" diverged, and "wild" has no score at all.
+DICES = {"with": (0.9, 0.92, 0.94), "without": (0.7, None, 0.72), "wild": (None, None, None)}
+RECORDS = [
+    {"question": question, "variant": variant, "seed": seed, "settings": {}, "version": 1}
+    | ({"diverged": "nan"} if dice is None else {"dice": dice, "boundary_distance": 1 - dice})
+    for question in ("skips", "more skips")
+    for variant, dices in DICES.items()
+    for seed, dice in enumerate(dices, start=1)
+]
+
+
+def test_the_best_variant_is_compared_with_the_next_over_seeds_that_both_have():
+    widget = AblationExplorer(RECORDS, question="more skips")
+    assert shown_text(widget) == (
+        "more skips, error bars: standard deviation. Best: with, 0.9200; next: without, 0.7100; "
+        "seed by seed +0.2100 ± 0.1271 (95 % interval): clear."
+    )
+    widget.score.value = "distance"  # less is better, and the difference is then below 0
+    assert "Best: with, 0.0800; next: without, 0.2900; seed by seed -0.2100" in shown_text(widget)
+
+
+def test_moving_the_bars_or_the_question_draws_anew_and_a_score_that_is_not_there_is_said():
+    widget = AblationExplorer(RECORDS)
+    before = pixels(widget)
+    widget.bars.value = "standard error"
+    assert not np.array_equal(pixels(widget), before)
+    widget.score.value = "photographed"
+    assert "choose another score" in shown_text(widget)
+    widget.score.value, widget.bars.value, widget.question.value = "Dice", widget.bars.options[0], 1
+    assert np.array_equal(pixels(widget), before) and "more skips" in shown_text(widget)
+
+
+def test_the_chart_draws_mean_bar_and_dots_where_they_belong():
+    axis = Figure().add_subplot()
+    groups = by_variant(RECORDS, "skips")
+    draw_seeds(axis, groups, "Dice", "standard error")
+    means = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "|"][::3]
+    dots = [list(line.get_xdata()) for line in axis.lines if line.get_marker() == "o"]
+    assert dots == [[0.9, 0.92, 0.94], [0.7, 0.72]]
+    (bars, others) = (container[2][0].get_segments()[0] for container in axis.containers)
+    assert means[0] == pytest.approx(0.92) and axis.yaxis_inverted()
+    assert (bars[1][0] - bars[0][0]) / 2 == pytest.approx(0.02 / 3**0.5)
+    assert (others[1][0] - others[0][0]) / 2 == pytest.approx(0.01)
+    names = [text.get_text() for text in axis.get_yticklabels()]
+    assert names == ["with", "without\n2 of 3 seeds", "wild\n0 of 3 seeds"]
+
+
 # --- what all of them share ----------------------------------------------------------------------
 
 EVERY = {
@@ -832,6 +890,7 @@ EVERY = {
     "live-curve": lambda: LiveCurve(3, width=400),
     "background-swap": lambda: BackgroundSwap(PHOTOS, MASKS, width=WIDTH),
     "window-grid": lambda: WindowGrid(a_photo(0, (96, 144)), (48, 64), sizes=[(32, 48)]),
+    "ablation-explorer": lambda: AblationExplorer(RECORDS),
 }
 each_widget = pytest.mark.parametrize("name", EVERY)
 

@@ -157,7 +157,7 @@ def _not_together(config: TrainConfig, keys: Sequence[str], expected: str) -> Py
     return PydanticCustomError("not_together", "expected {expected}; found {found}", context)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
+class UniqueKeyLoader(yaml.SafeLoader):
     """PyYAML keeps the last of two equal keys in silence; this loader refuses them."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
@@ -215,7 +215,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         )
     wanted = "lines such as epochs: 8"
     try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""

@@ -32,11 +32,13 @@ from unet_helpers.pictures import (
     show_picture,
     show_predictions,
 )
+from unet_helpers.records import bar
 from unet_helpers.sources import parse_stem
 
 __all__ = [
     "dice_by_angle",
     "difference",
+    "draw_seeds",
     "overlay",
     "overlay_classes",
     "plot_class_bars",
@@ -172,6 +174,37 @@ def plot_dice_by_angle(per_image: Iterable[Row]) -> Figure:
         axis.set_xlim(0.4, 16.6)
         axis.legend(loc="lower right")
     return fig
+
+
+def draw_seeds(
+    axis: plt.Axes,
+    groups: Mapping[str, Mapping[int, float]],
+    label: str,
+    bars: str = "standard deviation",
+    asked: int = 3,
+) -> None:
+    """A line for each group: a dot for each seed, their mean, and an error bar around it.
+
+    groups: name -> score by seed, as ``records.by_variant`` gives them; the first stands on top.
+    label: what the scores are. bars: what the error bars show, one of ``records.BARS``. asked: how
+    many seeds there should be; a group with fewer says so beside its name.
+    """
+    names = []
+    for row, (name, scores) in enumerate(groups.items()):
+        values = list(scores.values())
+        few = f"\n{len(values)} of {asked} seeds" if len(values) < asked else ""
+        names.append(f"{name}{few}")
+        if not values:
+            continue
+        reach = bar(values, bars)
+        axis.errorbar(
+            np.mean(values), row, xerr=None if np.isnan(reach) else reach, fmt="|", color=BLUE,
+            ms=14, mew=2.5, elinewidth=1.5, capsize=4,
+        )  # fmt: skip
+        # The dots stand a little below the bar, or they would hide it.
+        axis.plot(values, [row + 0.22] * len(values), "o", color=ORANGE, ms=4)
+    axis.set_yticks(range(len(names)), names)
+    axis.set(xlabel=label, ylim=(len(names) - 0.5, -0.5))
 
 
 def show_worst(

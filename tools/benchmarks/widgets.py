@@ -17,7 +17,9 @@ import numpy as np
 import torch
 
 from unet_helpers.model import UNET
+from unet_helpers.records import BARS
 from unet_helpers.widgets import (
+    AblationExplorer,
     AugmentationPlayground,
     BackgroundSwap,
     LiveCurve,
@@ -72,6 +74,10 @@ def widgets_with_moves() -> dict[str, Iterator[Move]]:
     curve = LiveCurve(ROUNDS, steps=10)
     rows = ({"epoch": n, "train_loss": 1 / n, "val_loss": 1.1 / n, "dice_mean": 1 - 1 / (n + 1),
              "dice_p10": 0.5} for n in range(1, 10_000))  # fmt: skip
+    records = [{"question": "q", "variant": f"variant {n}", "seed": seed,
+                "dice": 1 - 1 / (n + seed)}
+               for n in range(12) for seed in (1, 2, 3)]  # fmt: skip
+    ablations = AblationExplorer(records)
     return {
         "mask_overlay": in_turn(
             moving(overlay.opacity, (0.2, 0.4, 0.6)),
@@ -89,6 +95,7 @@ def widgets_with_moves() -> dict[str, Iterator[Move]]:
         "background_swap": in_turn(
             moving(swap.feather, (1, 2, 3)), moving(swap.background, ("dusk", "sky", "showroom"))
         ),
+        "ablation_explorer": moving(ablations.bars, (*BARS[1:], BARS[0])),
     }
 
 

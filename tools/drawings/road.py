@@ -1,7 +1,7 @@
 """The map of the course: one stop a notebook, with a picture of what is made there.
 
 Numbers and titles are read from the notebooks; the pictures come from one test car of the built-in
-pack, the shipped network and the record of its training.
+pack, the shipped network and the records of trainings.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from unet_helpers.inference import predict_probability, replace_background
 from unet_helpers.labels import RED
 from unet_helpers.pictures import difference, figure_png, overlay
 from unet_helpers.plotting import BLUE, GREEN, GREY, ORANGE
+from unet_helpers.records import bar, by_variant, read_records
 from unet_helpers.run_folder import read_history
 from unet_helpers.scenes import gradient
 from unet_helpers.windows import window_starts, window_stride
@@ -173,6 +174,19 @@ def draw_mispaired(axis: Axes, car: Car) -> None:
     axis.imshow(overlay(car.photos[ANGLE - 1], car.masks[other], RED, alpha=0.6))
 
 
+def draw_error_bars(axis: Axes, car: Car) -> None:
+    """Test Dice over the learning rates, with BatchNorm and without: mean and spread of seeds."""
+    records = read_records(course_root() / "data" / "records" / "ablations.jsonl")
+    dices = by_variant(records, "batchnorm")
+    for norm, colour in (("with", BLUE), ("without", ORANGE)):
+        seeds = [list(v.values()) for name, v in dices.items() if name.startswith(f"{norm}, ")]
+        scored = [place for place, values in enumerate(seeds) if values]  # not all diverged
+        axis.errorbar(
+            scored, [np.mean(seeds[place]) for place in scored],
+            yerr=[bar(seeds[place]) for place in scored], fmt="o-", ms=3, capsize=2, color=colour,
+        )  # fmt: skip
+
+
 PICTURES: dict[str, Callable[[Axes, Car], None]] = {
     "00": draw_result,
     "01": draw_pair,
@@ -185,6 +199,7 @@ PICTURES: dict[str, Callable[[Axes, Car], None]] = {
     "08": draw_cut_out,
     "09": draw_parts,
     "10": draw_windows,
+    "12": draw_error_bars,
     "13": draw_mispaired,
 }
 

@@ -7,6 +7,7 @@ A check runs in under a second, answers every answer with one line, and never ra
 """
 
 from unet_helpers.checks import (
+    ablations,
     classes,
     clinic,
     cutting,
@@ -24,6 +25,7 @@ from unet_helpers.checks.register import EXERCISES, check, hint, verdict
 
 __all__ = [
     "EXERCISES",
+    "ablations",
     "check",
     "classes",
     "clinic",

@@ -4,6 +4,7 @@ Make one the last line of a cell, or call its ``show()``. None of them runs a ne
 only the look changes.
 """
 
+from unet_helpers.widgets.ablations import AblationExplorer
 from unet_helpers.widgets.augment import AugmentationPlayground
 from unet_helpers.widgets.background import BackgroundSwap
 from unet_helpers.widgets.grid import WindowGrid
@@ -14,6 +15,7 @@ from unet_helpers.widgets.turntable import Turntable
 from unet_helpers.widgets.walker import ShapeWalker
 
 __all__ = [
+    "AblationExplorer",
     "AugmentationPlayground",
     "BackgroundSwap",
     "LiveCurve",

@@ -25,6 +25,7 @@ import wrong_answers_clinic
 import wrong_answers_data
 import wrong_answers_fullsize
 import wrong_answers_network
+import wrong_answers_speed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wrong_answers_data import CAR, GREY, MASK, SHARES
@@ -48,6 +49,7 @@ ANSWERS = (
     wrong_answers_clinic,
     wrong_answers_fullsize,
     wrong_answers_ablations,
+    wrong_answers_speed,
 )
 WRONG = {which: cases for module in ANSWERS for which, cases in module.WRONG.items()}
 GIVEN = {which: given for module in ANSWERS for which, given in module.GIVEN.items()}

@@ -21,6 +21,7 @@ from unet_helpers.losses import (
     dice_loss,
     make_loss,
     per_class_dice_loss,
+    pixel_weight,
 )
 
 WEIGHTS = (0.25, 1.5, 1.0, 3.0)
@@ -113,6 +114,27 @@ def test_the_sum_is_the_sum_and_a_config_gets_it():
     assert make_loss("ce_dice") is cross_entropy_dice_loss
     alone = cross_entropy_loss(logits, mask, WEIGHTS, 255)
     torch.testing.assert_close(make_loss("ce", WEIGHTS, 255)(logits, mask), alone)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_parts_of_a_batch_divided_by_the_weight_of_all_of_it_add_up(weights):
+    """Image 0 has a single pixel that counts, image 1 all of them."""
+    logits, mask = batch(5)
+    mask[0] = 255
+    mask[0, 0, 0] = 3
+    whole = pixel_weight(mask, weights, 255)
+    parts = [
+        cross_entropy_loss(logits[i : i + 1], mask[i : i + 1], weights, 255, divisor=whole)
+        for i in range(2)
+    ]
+    torch.testing.assert_close(sum(parts), cross_entropy_loss(logits, mask, weights, 255))
+    by_hand = sum(1 if weights is None else weights[c] for c in mask.flatten().tolist() if c < 255)
+    assert whole.item() == pytest.approx(by_hand)
+
+
+def test_a_class_without_a_weight_is_named():
+    with pytest.raises(CourseError, match="class indices 0 to 2"):
+        pixel_weight(batch(0)[1], (1, 2, 3))
 
 
 @pytest.mark.parametrize(

@@ -302,9 +302,14 @@ def test_train_without_prepared_data_says_how_to_prepare(run, tmp_path):
     assert_refused(run("train", STUDIO, "name=another"), default, command)
 
 
-def test_train_under_torchrun_is_not_done_twice_in_silence(run, prepared, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert_refused(run("train", STUDIO, "--data", prepared), "one process", "torchrun")
+def test_a_number_of_processes_that_cannot_share_a_batch(run, prepared, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    words = ("train", STUDIO, *TINY, "--data", prepared)
+    said = run(*words)
+    assert_refused(said, "batch_size=8", "3 processes", "2.67 photos", "batch_size=6 or 9")
+    assert "4 or 8 processes" in said.err
+    monkeypatch.setenv("LOCAL_RANK", "1")  # the others only repeat it
+    assert run(*words) == (2, "", "")
 
 
 # --- data

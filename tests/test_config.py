@@ -161,3 +161,9 @@ def test_saving_and_loading_gives_an_equal_config(tmp_path_factory, config):
     path = tmp_path_factory.getbasetemp() / "round.yaml"
     save_config(config, path)
     assert load_config(path) == config
+
+
+def test_more_parts_than_photos_in_a_batch_are_refused(write):
+    with pytest.raises(CourseError, match="accumulate=9, batch_size=8"):
+        load_config(write("batch_size: 8"), ["accumulate=9"])
+    assert load_config(write("batch_size: 8"), ["accumulate=8"]).accumulate == 8

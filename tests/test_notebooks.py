@@ -395,13 +395,14 @@ def test_tool_refuses_what_is_not_there(toy_course, arguments):
 
 # fmt: off
 ORDER = [
-    "environment", "progress", "files", "config", "records", "labels", "gif", "archives",
-    "sources", "kaggle_client", "kaggle_download", "pairs", "decode", "placing", "split",
-    "cache", "around_the_car", "augment", "dataset", "pets", "loaders", "model", "losses",
-    "metrics", "class_report", "boundary", "checkpoint", "run_folder", "run_state", "training",
-    "ablation", "cutout", "scenes", "toy_pets", "inference", "windows", "rle", "gzip_rows",
-    "submission", "diagnose", "pictures", "class_pictures", "plotting", "predictions",
-    "widgets", "checks", "health", "hosted", "cli_photos", "cli", "__main__",
+    "environment", "progress", "files", "config", "records", "distributed", "labels", "gif",
+    "archives", "sources", "kaggle_client", "kaggle_download", "pairs", "decode", "placing",
+    "split", "cache", "around_the_car", "augment", "dataset", "pets", "shares", "loaders",
+    "model", "losses", "metrics", "class_report", "boundary", "checkpoint", "run_folder",
+    "speed", "run_state", "evaluation", "training", "ablation", "cutout", "scenes", "toy_pets",
+    "inference", "windows", "rle", "gzip_rows", "submission", "diagnose", "pictures",
+    "class_pictures", "plotting", "predictions", "widgets", "checks", "health", "hosted",
+    "cli_photos", "cli", "__main__",
 ]
 # fmt: on
 # health looks at sources and credentials, sources calls the download it is left of: both inside a

@@ -25,6 +25,7 @@ from .environment import CourseError
 from .files import write_atomically
 from .model import UNET
 
+FORMAT = 1  # raise it when an older version of the course cannot read any more what is written
 MODEL_OPTIONS = ("in_channels", "out_channels", "features", "norm", "up", "skips")
 
 
@@ -93,6 +94,19 @@ def load_checkpoint(
     another shape; nothing that was given is changed then.
     """
     state = _read_checkpoint(Path(path), map_location)
+    apply_checkpoint(state, path, model, optimizer, scheduler, scaler)
+    return state
+
+
+def apply_checkpoint(
+    state: dict,
+    path: str | Path,
+    model: nn.Module | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    scheduler: Any = None,
+    scaler: Any = None,
+) -> None:
+    """Put a checkpoint's state into whatever is given; errors as in `load_checkpoint`."""
     if model is not None:
         _check_fit(state["model"], bare_model(model), path)
     given = {"optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
@@ -110,7 +124,6 @@ def load_checkpoint(
     for name, part in wanted.items():
         if state[name]:  # a disabled scaler has saved an empty state, which no other one takes
             part.load_state_dict(state[name])
-    return state
 
 
 def load_model(
@@ -177,6 +190,13 @@ def _read_checkpoint(path: Path, map_location: str | torch.device) -> dict:
             expected='a checkpoint of this course, with the weights under "model"',
             found=f"a {type(state).__name__} (first keys: {keys})",
             mend="use best.pt or last.pt in the folder of a run",
+        )
+    if state.get("format", FORMAT) > FORMAT:
+        raise CourseError(
+            path,
+            expected=f"a checkpoint of format {FORMAT}, which this version of the course reads",
+            found=f"format {state['format']}, of a newer version",
+            mend="bring the course up to date, or use a checkpoint that this version has written",
         )
     return state
 

@@ -12,8 +12,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,8 @@ from .cli_photos import add_submit_options, find_photos, submit
 from .environment import CourseError, data_dir, pick_device, pick_precision, runs_dir
 
 if TYPE_CHECKING:
+    import torch
+
     from .config import TrainConfig
     from .pets import Pets
     from .split import Prepared
@@ -46,6 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {place}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
+            # Of torchrun's own options, nothing is known here.
+            if os.environ.get("RANK") == "0":
+                print("Stopped. To go on: the same command with --resume", file=sys.stderr)
+            return 130
         if options.command == "train" and not options.resume:
             words.append("--resume")
         print(f"Stopped. To go on: {PROGRAM} {shlex.join(words)}", file=sys.stderr)
@@ -88,7 +94,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--test-cars", metavar="N", type=int, help="cars for the test (default: an eighth)")
     add("--seed", metavar="S", type=int, default=42, help="decides which cars (default: 42)")
 
-    add = command("train", train, "Train a U-Net", many="settings").add_argument
+    text = "Train a U-Net (several processes: torchrun --nproc-per-node N -m unet_helpers train …)"
+    add = command("train", train, text, many="settings").add_argument
     add("config", metavar="CONFIG", type=Path, help="a YAML file, such as configs/studio.yaml")
     add("settings", metavar="key=value", nargs="*", help="change a setting of the file")
     add("--data", metavar="DIR", type=Path, help="prepared folder (default: data/prepared/NAME)")
@@ -138,37 +145,42 @@ def prepare(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
+    from . import distributed
     from .config import load_config
 
-    if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
-        raise CourseError(
-            "train",
-            expected="one process",
-            found=f"{os.environ['WORLD_SIZE']} of them, started by torchrun",
-            mend="start it without torchrun; training on several devices is not built yet",
-        )
-    config = load_config(options.config, options.settings)
-    # The data belongs to the file: another name=… on the command line names another run only.
-    name = load_config(options.config).name
-    prepared = _open_data(config, options.data, name)
-    device = pick_device(config.device)
+    with distributed.once():
+        config = load_config(options.config, options.settings)
+        # The data belongs to the file: another name=… on the command line names another run only.
+        prepared = _open_data(config, options.data, load_config(options.config).name)
+        distributed.per_process(config.batch_size, distributed.started_processes())
+    device = distributed.own_device(config.device)
     precision = pick_precision(device, config.precision)
+    out = options.out or runs_dir() / config.name
+    with distributed.joined(device) as world:
+        if world.first:
+            size, kind = f"{config.height}×{config.width}", f"{world}{device.type}"
+            print(prepared.summary())
+            print(f"{config.name}: {size}, {kind}, {precision.name}, {out}")
+        _train(config, prepared, device, out, options.resume)
+    return 0
 
+
+def _train(
+    config: TrainConfig, prepared: Prepared, device: torch.device, out: Path, resume: bool
+) -> None:
+    """Train, alone or as one of several processes; the first one reports."""
     from .checkpoint import load_model, model_from_config
+    from .distributed import current_world
     from .environment import seed_everything
     from .inference import save_predictions_as_imgs
     from .training import fit, loaders_from_config
 
-    out = options.out or runs_dir() / config.name
-    print(prepared.summary())
-    print(f"{config.name}: {config.height}×{config.width}, {device.type}, {precision.name}, {out}")
     seed_everything(config.seed)
     train_loader, val_loader = loaders_from_config(config, prepared, device=device)
     model = model_from_config(config)
-    with _explained_memory(config.batch_size):
-        rows = fit(
-            model, train_loader, val_loader, config, out, resume=options.resume, device=device
-        )
+    rows = fit(model, train_loader, val_loader, config, out, resume=resume, device=device)
+    if not current_world().first:
+        return
     best = max(rows, key=lambda row: row["dice_mean"])
     model, _ = load_model(out / "best.pt", device)
     save_predictions_as_imgs(itertools.islice(val_loader, 1), model, out / "saved_images", device)
@@ -176,7 +188,6 @@ def train(options: argparse.Namespace) -> int:
         f"best validation Dice {best['dice_mean']:.4f} ({config.height}×{config.width}, "
         f"{prepared.count('val')} images) in epoch {best['epoch']}: {out / 'best.pt'}"
     )
-    return 0
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -245,20 +256,3 @@ def _open_data(config: TrainConfig, folder: Path | None, name: str = "") -> Prep
     from .loaders import open_data
 
     return open_data(config, folder)
-
-
-@contextmanager
-def _explained_memory(batch_size: int) -> Iterator[None]:
-    """Turn the GPU's out-of-memory error into one that says what to change."""
-    import torch
-
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise CourseError(
-            "GPU memory",
-            expected=f"room for a batch of {batch_size}",
-            found=str(error).splitlines()[0],
-            mend=f"add batch_size={max(1, batch_size // 2)}, or a smaller height and width; "
-            "close other programs that use the GPU",
-        ) from error

@@ -27,7 +27,14 @@ class TrainConfig(BaseModel):
     (Oxford-IIIT Pet). classes: names, the background first. class_weights: of the cross-entropy,
     one a class. ignore_index: of pixels that count nowhere, none of the classes. warmup: share of
     all steps (0 to 0.9) in which the learning rate rises. clip_norm, ema_decay, patience: None
-    switches them off.
+    switches them off. batch_size: photos in a step of the optimizer, over all processes of a run
+    together.
+
+    What decides only how fast a run computes and how much memory it takes (notebook 11):
+    scaled_decode (JPEGs read at a fraction of their size; torchvision reads the pets whole), cache
+    (pairs kept decoded), workers, pin_memory (only where there is an NVIDIA GPU), channels_last,
+    precision, compile (torch.compile), accumulate (each batch in so many parts, one after the
+    other), and activation_checkpointing (feature maps computed twice in place of being kept).
     An unknown key, a wrong type or an impossible value raises pydantic's ValidationError here and
     a CourseError in `load_config`.
     """
@@ -63,7 +70,12 @@ class TrainConfig(BaseModel):
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
+    compile: bool = False
+    accumulate: int = Field(1, ge=1)
+    activation_checkpointing: bool = False
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=256)] = "auto"
+    pin_memory: bool = True
+    scaled_decode: bool = True
     cache: bool = True
     seed: int = Field(42, ge=0, lt=2**32)
 
@@ -114,6 +126,12 @@ class TrainConfig(BaseModel):
             )
         for keys, expected in _class_rules(self):
             raise _not_together(self, keys, expected)
+        if self.accumulate > self.batch_size:
+            raise _not_together(
+                self,
+                ("accumulate", "batch_size"),
+                "accumulate (parts of a batch) of at most batch_size (photos in a batch)",
+            )
         if min(self.height, self.width) < 2 ** len(self.features):
             raise _not_together(
                 self,

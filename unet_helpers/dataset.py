@@ -61,8 +61,9 @@ class CarvanaDataset(AugmentedDataset):
 
     size: (height, width); left out, it is that of a Resize at the start of the transform, else
     each photo's own. cache_dir: decoded pairs are kept there (see `cache.open_cache`) and read
-    from there ever after. stems, cars: only these; cars may be a number (that many, chosen by
-    seed). Raises CourseError for missing, unpaired or damaged files and an unknown stem or car.
+    from there ever after. scaled_decode: as `scaled` of `read_photo`. stems, cars: only these; cars
+    may be a number (that many, chosen by seed). Raises CourseError for missing, unpaired or damaged
+    files and an unknown stem or car.
 
     After set_epoch(e), augmentation is a function of (seed, e, i): the same numbers for any number
     of workers, in any order, and in a run that was resumed. Before the first set_epoch every call
@@ -82,13 +83,15 @@ class CarvanaDataset(AugmentedDataset):
         classes: int | None = None,
         ignore_index: int | None = None,
         seed: int = 42,
+        scaled_decode: bool = True,
         progress: bool = True,
     ) -> None:
         super().__init__(transform, seed)
         self.size = tuple(size) if size is not None else _leading_size(transform)
         self.pairs = _choose(find_pairs(image_dir, mask_dir), image_dir, stems, cars, seed)
         self.stems = [pair.stem for pair in self.pairs]
-        self._read = partial(read_pair, size=self.size, classes=classes, ignore_index=ignore_index)
+        how = {"classes": classes, "ignore_index": ignore_index, "scaled": scaled_decode}
+        self._read = partial(read_pair, size=self.size, **how)
         self._cache = None
         if cache_dir is not None:
             if self.size is None:
@@ -104,6 +107,8 @@ class CarvanaDataset(AugmentedDataset):
             )
             if classes is not None:
                 selection += f", {classes} classes, ignoring {ignore_index}"
+            if not scaled_decode:  # which differs a little, so it is kept apart
+                selection += ", decoded whole"
             self._cache = open_cache(
                 self.pairs,
                 self.size,
@@ -238,6 +243,7 @@ def get_loaders(
     *,
     size: tuple[int, int] | None = None,
     cache_dir: str | Path | None = None,
+    scaled_decode: bool = True,
     seed: int = 42,
     train_cars: Iterable[str] | int | None = None,
     classes: int | None = None,
@@ -245,10 +251,10 @@ def get_loaders(
 ) -> tuple[DataLoader, DataLoader]:
     """Training loader (shuffled) and validation loader of the folders of a prepared data set.
 
-    size, cache_dir, classes, ignore_index: as for CarvanaDataset. train_cars: use only these
-    training cars, or only so many of them (chosen by seed).
+    size, cache_dir, scaled_decode, classes, ignore_index: as for CarvanaDataset. train_cars: use
+    only these training cars, or only so many of them (chosen by seed).
     """
-    common = {"size": size, "cache_dir": cache_dir, "seed": seed}
+    common = {"size": size, "cache_dir": cache_dir, "scaled_decode": scaled_decode, "seed": seed}
     common |= {"classes": classes, "ignore_index": ignore_index}
     train = CarvanaDataset(train_dir, train_maskdir, train_transform, cars=train_cars, **common)
     val = CarvanaDataset(val_dir, val_maskdir, val_transform, **common)

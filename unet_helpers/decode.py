@@ -29,15 +29,18 @@ REDUCED = {
 cv2.setNumThreads(0)
 
 
-def read_photo(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
+def read_photo(
+    path: str | Path, size: tuple[int, int] | None = None, scaled: bool = True
+) -> np.ndarray:
     """A photo as RGB uint8 (H, W, 3), turned as its EXIF orientation says.
 
     size: (height, width) wanted; the JPEG is then decoded at the smallest of its scales 1, 1/2,
     1/4, 1/8 that is not below it, and the rest is an area average (linear where it must grow).
-    None: the photo's own size. Raises CourseError for a file that is missing, truncated or not a
-    photo.
+    None: the photo's own size. scaled: False decodes all of the JPEG whatever is wanted, which
+    takes longer and gives nearly the same picture. Raises CourseError for a file that is missing,
+    truncated or not a photo.
     """
-    return _photo(Path(path), size)[0]
+    return _photo(Path(path), size, scaled)[0]
 
 
 def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -73,13 +76,15 @@ def read_pair(
     size: tuple[int, int] | None = None,
     classes: int | None = None,
     ignore_index: int | None = None,
+    scaled: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Photo uint8 (H, W, 3) and mask uint8 (H, W) of one pair, at `size` if given.
 
     classes: None for a car's mask in {0, 1}, a number for class indices (see `read_labels`).
-    Raises CourseError as `read_photo` and `read_mask` do, and for a mask of another size.
+    scaled: as for `read_photo`. Raises CourseError as `read_photo` and `read_mask` do, and for a
+    mask of another size.
     """
-    photo, photo_size = _photo(pair.image, size)
+    photo, photo_size = _photo(pair.image, size, scaled)
     if classes is None:
         mask, mask_size = _mask(pair.mask, size)
     else:
@@ -107,14 +112,16 @@ def _bytes(path: Path, kind: str) -> bytes:
         raise CourseError(path, expected=f"a {kind} file", found=found, mend=mend) from error
 
 
-def _photo(path: Path, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]]:
+def _photo(
+    path: Path, size: tuple[int, int] | None, scaled: bool
+) -> tuple[np.ndarray, tuple[int, int]]:
     """The photo at `size`, and the (height, width) that it has on disk."""
     data = _bytes(path, "photo")
     try:
         with Image.open(io.BytesIO(data)) as image:
             turned = "exif" in image.info and image.getexif().get(0x0112, 1) >= 5
             full = image.size if turned else image.size[::-1]
-            photo = _decode_jpeg(data, _scale(full, size))
+            photo = _decode_jpeg(data, _scale(full, size) if scaled else 1)
             if photo is None:
                 photo = np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError, ValueError, cv2.error, Image.DecompressionBombError) as error:

@@ -12,9 +12,11 @@ from torch.utils.data import DataLoader
 
 from .config import TrainConfig
 from .dataset import CarvanaDataset, eval_transform, get_loaders, make_loader, train_transform
+from .distributed import ALONE, World, current_world
 from .environment import CourseError, pick_device, pick_workers
 from .pairs import MASK_SUFFIXES
 from .pets import PetDataset, Pets, open_pets
+from .shares import shared
 from .split import SPLITS, Prepared, load_prepared
 
 CAR_MASK = f"{MASK_SUFFIXES[0]}.gif"  # how the masks of an archive pair end
@@ -66,21 +68,39 @@ def loaders_from_config(
 
     Sizes, augmentation, batch size, workers, cache and seed come from the config. device: where
     the batches will go (None: what the config says). train_cars: use only that many training cars
-    (a prepared folder has them).
+    (a prepared folder has them). In a run of several processes each gets its share of every batch
+    and of the validation photos; CourseError when they cannot share a batch equally.
     """
     device = torch.device(device) if device is not None else pick_device(config.device)
+    world = current_world()
+    workers = (
+        pick_workers(device) // world.local_size if config.workers == "auto" else config.workers
+    )
+    rest = (workers, config.pin_memory and device.type == "cuda", config.seed)
     training = train_transform(config.height, config.width, config.augment)
     measuring = eval_transform(config.height, config.width)
-    workers = pick_workers(device) if config.workers == "auto" else config.workers
-    pinned = device.type == "cuda"
     if isinstance(prepared, Pets):
         train = _pets(config, prepared, "train", training)
         val = _pets(config, prepared, "val", measuring)
-        rest = (workers, pinned, config.seed)
-        return (
+        loaders = (
             make_loader(train, config.batch_size, True, *rest),
             make_loader(val, config.batch_size, False, *rest),
         )
+    else:
+        loaders = _car_loaders(config, prepared, training, measuring, rest, train_cars)
+    return tuple(shared(loader, world) for loader in loaders)
+
+
+def _car_loaders(
+    config: TrainConfig,
+    prepared: Prepared,
+    training: A.Compose,
+    measuring: A.Compose,
+    rest: tuple[int, bool, int],
+    train_cars: int | None,
+) -> tuple[DataLoader, DataLoader]:
+    """The loaders of a prepared folder; rest: workers, pinned memory and seed."""
+    workers, pinned, seed = rest
     return get_loaders(
         prepared.images("train"),
         prepared.masks("train"),
@@ -93,7 +113,8 @@ def loaders_from_config(
         pinned,
         size=(config.height, config.width),
         cache_dir=prepared.root / "cache" if config.cache else None,
-        seed=config.seed,
+        scaled_decode=config.scaled_decode,
+        seed=seed,
         train_cars=train_cars,
         **_labels(config),
     )
@@ -106,15 +127,19 @@ def split_loader(config: TrainConfig, prepared: Prepared | Pets, split: str) -> 
         dataset = _pets(config, prepared, split, eval_transform(*size))
     else:
         folders = prepared.images(split), prepared.masks(split)
-        dataset = CarvanaDataset(*folders, eval_transform(*size), size=size, **_labels(config))
+        how = {"size": size, "scaled_decode": config.scaled_decode, **_labels(config)}
+        dataset = CarvanaDataset(*folders, eval_transform(*size), **how)
     return make_loader(
         dataset, config.batch_size, shuffle=False, num_workers=0, pin_memory=False, seed=config.seed
     )
 
 
-def until(loader: Iterable, deadline: float) -> Iterator:
-    """The batches of a loader, up to the one at which the time is over; always at least one."""
-    for batch in loader:
+def until(batches: Iterable, deadline: float, world: World = ALONE) -> Iterator:
+    """The batches of a loader, up to the one at which the time is over; always at least one.
+
+    Several processes stop at the same batch: the one at which the first of them is over time.
+    """
+    for batch in batches:
         yield batch
-        if time.perf_counter() >= deadline:
+        if world.any(time.perf_counter() >= deadline):
             return

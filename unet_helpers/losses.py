@@ -30,6 +30,7 @@ __all__ = [
     "finite_number",
     "make_loss",
     "per_class_dice_loss",
+    "pixel_weight",
     "soft_dice",
 ]
 
@@ -80,6 +81,7 @@ def cross_entropy_loss(
     mask: torch.Tensor,
     class_weights: Sequence[float] | None = None,
     ignore_index: int | None = None,
+    divisor: float | None = None,
 ) -> torch.Tensor:
     """Cross-entropy: the surprise -log p of the true class, mean over pixels, in nats.
 
@@ -87,17 +89,34 @@ def cross_entropy_loss(
     for anything else. class_weights: C numbers above 0, one a class; the mean is then a weighted
     one, Σ w·surprise / Σ w over the pixels, so multiplying all of them by one number changes
     nothing. Pixels whose mask is `ignore_index` do not count; a batch of only such pixels costs 0.
+    divisor: what to divide by in place of Σ w, for a part of a batch (see speed.train_in_parts).
     """
     check_pair(logits, mask, binary=False, ignore_index=ignore_index)
     weights = _weights(class_weights, logits)  # (C,), or None
-    target = mask.long()
     ignored = NO_INDEX if ignore_index is None else ignore_index
-    valid = target != ignored  # (B, H, W)
-    total = F.cross_entropy(logits.float(), target, weights, ignore_index=ignored, reduction="sum")
-    if weights is None:
-        return total / valid.sum().clamp(min=1)
-    weight = weights[torch.where(valid, target, 0)] * valid  # (B, H, W)
-    return total / weight.sum().clamp(min=weights.min())
+    total = F.cross_entropy(
+        logits.float(), mask.long(), weights, ignore_index=ignored, reduction="sum"
+    )
+    if divisor is not None:
+        return total / divisor
+    least = 1 if weights is None else weights.min()
+    return total / pixel_weight(mask, weights, ignore_index).clamp(min=least)
+
+
+def pixel_weight(
+    mask: torch.Tensor,
+    class_weights: Sequence[float] | torch.Tensor | None = None,
+    ignore_index: int | None = None,
+) -> torch.Tensor:
+    """Σ w over the pixels of a mask (B, H, W), by which cross_entropy_loss divides: one number."""
+    target = mask.long()
+    valid = target != (NO_INDEX if ignore_index is None else ignore_index)  # (B, H, W)
+    if class_weights is None:
+        return valid.sum()
+    weights = torch.as_tensor(class_weights, dtype=torch.float32, device=mask.device)
+    if mask.device.type == "cpu":
+        check_classes(mask, len(weights), ignore_index)
+    return (weights[torch.where(valid, target, 0)] * valid).sum()
 
 
 def per_class_dice_loss(
@@ -122,13 +141,14 @@ def cross_entropy_dice_loss(
     mask: torch.Tensor,
     ignore_index: int | None = None,
     class_weights: Sequence[float] | None = None,
+    divisor: float | None = None,
 ) -> torch.Tensor:
     """Cross-entropy + Dice loss for many classes: what bce_dice_loss is for two.
 
     Everything as in cross_entropy_loss and per_class_dice_loss. The weights go into the
     cross-entropy only: in the Dice part each class has the same say already.
     """
-    cross_entropy = cross_entropy_loss(logits, mask, class_weights, ignore_index)
+    cross_entropy = cross_entropy_loss(logits, mask, class_weights, ignore_index, divisor)
     return cross_entropy + per_class_dice_loss(logits, mask, ignore_index)
 
 

@@ -255,8 +255,7 @@ class SegmentationMetrics:
                 found="none",
                 mend="check that the split holds images, and call update before compute",
             )
-        parts = [field.name for field in fields(Counts)]
-        counts = Counts(*(torch.cat([getattr(c, part) for c in self._counts]) for part in parts))
+        counts = _joined(self._counts)
         class_dice, class_iou = dice(counts), iou(counts)  # (images, C) each
         rows = {
             "dice": class_dice.mean(dim=1),
@@ -277,3 +276,22 @@ class SegmentationMetrics:
             ],
             counts=counts,
         )
+
+    @classmethod
+    def from_turns(cls, parts: Sequence[SegmentationMetrics]) -> SegmentationMetrics:
+        """Put together what several processes counted, each of which took every n-th image.
+
+        The images come back in their order, so the scores are those of one process.
+        """
+        merged = cls(parts[0].num_classes, parts[0].ignore_index)
+        stems = [(turn, part) for part, m in enumerate(parts) for turn in range(len(m._stems))]
+        order = sorted(range(len(stems)), key=stems.__getitem__)
+        counts = _joined([c for part in parts for c in part._counts])
+        merged._counts = [Counts(*(getattr(counts, f.name)[order] for f in fields(Counts)))]
+        merged._stems = [parts[part]._stems[turn] for turn, part in sorted(stems)]
+        return merged
+
+
+def _joined(counts: Sequence[Counts]) -> Counts:
+    names = [field.name for field in fields(Counts)]
+    return Counts(*(torch.cat([getattr(c, name) for c in counts]) for name in names))

@@ -49,6 +49,7 @@ __all__ = [
     "plot_history",
     "plot_photos",
     "plot_predictions",
+    "plot_time_bars",
     "show",
     "show_classes",
     "show_pairs",
@@ -72,6 +73,16 @@ STYLE = {
     "grid.color": "#E5E5E5",
     "axes.axisbelow": True,
     "legend.frameon": False,
+}
+
+# The parts of an epoch in the order in which a photo goes through them.
+TIME_PARTS = {
+    "decode": ORANGE,
+    "augment": SKY,
+    "transfer": "#F0E442",
+    "forward": GREEN,
+    "backward": BLUE,
+    "step": GREY,
 }
 
 Row = Mapping[str, object]
@@ -205,6 +216,33 @@ def draw_seeds(
         axis.plot(values, [row + 0.22] * len(values), "o", color=ORANGE, ms=4)
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel=label, ylim=(len(names) - 0.5, -0.5))
+
+
+def plot_time_bars(rows: Mapping[str, Mapping[str, float]]) -> Figure:
+    """One bar a row, made of the milliseconds per photo that each part of an epoch takes.
+
+    rows: label -> part -> milliseconds; parts as in TIME_PARTS, others in grey. The figure at the
+    end of a bar is their sum.
+    """
+    with plt.rc_context(STYLE):
+        fig, axis = plt.subplots(figsize=(9, 1.1 + 0.42 * len(rows)), layout="constrained")
+        seen: set[str] = set()
+        for number, parts in enumerate(rows.values()):
+            left = 0.0
+            for name, value in parts.items():
+                label = name if name not in seen else None
+                colour = TIME_PARTS.get(name, GREY)
+                axis.barh(number, value, left=left, color=colour, edgecolor="white", label=label)
+                seen.add(name)
+                left += value
+            axis.text(left, number, f" {left:.1f}", va="center")
+        axis.set_yticks(range(len(rows)), list(rows))
+        axis.set(xlabel="milliseconds a photo")
+        axis.margins(x=0.08)
+        axis.invert_yaxis()
+        axis.grid(False, axis="y")
+        fig.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    return fig
 
 
 def show_worst(

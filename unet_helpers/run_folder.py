@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RUN_FILES = ("best.pt", "history.csv", "last.pt")
 # What may change when a run is resumed: where and how long it computes, not what it learns from.
 MAY_CHANGE = {"name", "epochs", "patience", "device", "precision", "channels_last", "workers"}
-MAY_CHANGE |= {"cache"}
+MAY_CHANGE |= {"cache", "pin_memory", "compile", "accumulate", "activation_checkpointing"}
 # The scores of a history row that TensorBoard shows, and the names it shows them under.
 CURVES = {
     "train_loss": "loss/train",
@@ -132,17 +132,19 @@ def check_resumable(state: dict, config: TrainConfig, steps_per_epoch: int, path
         for key, value in now.items()
         if key not in MAY_CHANGE and saved.get(key) != value
     ]
-    differing += [
+    unknown = [
         f"{key}: {saved[key]} → no setting of this version of the course"
-        for key in saved.keys() - now.keys()
+        for key in sorted(saved.keys() - now.keys())
     ]
-    if differing:
+    if differing or unknown:
+        mend = f"take them from {path.with_name('config.yaml').name} in the same folder"
+        if unknown:
+            mend = "resume it with the version of the course that started it"
         raise CourseError(
             path,
             expected="the settings the run was started with",
-            found=f"changed settings ({'; '.join(differing)})",
-            mend=f"take them from {path.with_name('config.yaml').name} in the same folder, "
-            "or start a new run in another folder",
+            found=f"changed settings ({'; '.join(differing + unknown)})",
+            mend=f"{mend}, or start a new run in another folder",
         )
     if state["steps_per_epoch"] != steps_per_epoch:
         raise CourseError(

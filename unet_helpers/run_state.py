@@ -13,6 +13,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from .checkpoint import (
+    FORMAT,
+    apply_checkpoint,
     bare_model,
     capture_rng,
     load_checkpoint,
@@ -21,8 +23,10 @@ from .checkpoint import (
     unet_options,
 )
 from .config import TrainConfig
+from .distributed import ALONE, World
 from .environment import CourseError, Precision
 from .run_folder import check_resumable
+from .speed import wrapped
 
 
 def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
@@ -62,9 +66,14 @@ def ema_update(decay: float) -> Callable:
 
 @dataclass
 class RunState:
-    """What changes while a run goes on, and so what last.pt holds."""
+    """What changes while a run goes on, and so what last.pt holds.
+
+    trained: what the steps of training call: the model itself, or a wrapper that computes the same
+    faster or together with other processes (see speed.py).
+    """
 
     model: nn.Module
+    trained: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: Any
     scaler: torch.amp.GradScaler
@@ -72,6 +81,7 @@ class RunState:
     config: TrainConfig
     steps_per_epoch: int
     history: list[dict]
+    world: World = ALONE
 
     @property
     def evaluated(self) -> nn.Module:
@@ -96,6 +106,7 @@ class RunState:
             "ema": None if self.ema is None else self.ema.module.state_dict(),
             "ema_updates": 0 if self.ema is None else int(self.ema.n_averaged),
             "steps_per_epoch": self.steps_per_epoch,
+            "processes": self.world.size,
             "rng": capture_rng(),
             **self._facts(),
         }
@@ -104,13 +115,18 @@ class RunState:
     def _facts(self) -> dict:
         epoch = self.history[-1]["epoch"] if self.history else 0
         config = self.config.model_dump(mode="json")
-        return {"epoch": epoch, "history": list(self.history), "config": config}
+        history = list(self.history)
+        return {"epoch": epoch, "history": history, "config": config, "format": FORMAT}
 
-    def load(self, path: Path) -> None:
-        """Go back to the state that last.pt holds. CourseError when it does not fit this run."""
-        state = load_checkpoint(path)
+    def load(self, path: Path) -> str | None:
+        """Go back to the state that last.pt holds. CourseError when it does not fit this run.
+
+        Only the first process reads the file. Returns what is different from the earlier part of
+        the run, if it had another number of processes.
+        """
+        state = self.world.from_first(lambda: load_checkpoint(path))
         check_resumable(state, self.config, self.steps_per_epoch, path)
-        load_checkpoint(path, self.model, self.optimizer, self.scheduler, self.scaler)
+        apply_checkpoint(state, path, self.model, self.optimizer, self.scheduler, self.scaler)
         if self.ema is not None:
             self.ema.module.load_state_dict(state["ema"])
             self.ema.n_averaged.fill_(state["ema_updates"])
@@ -125,10 +141,31 @@ class RunState:
             group["lr"] = rate * factor(step)
         self.history = state["history"]
         restore_rng(state["rng"])
+        return self._changed(state.get("processes", 1))
+
+    def _changed(self, before: int) -> str | None:
+        batch, now = self.config.batch_size, self.world.size
+        if before == now:
+            return None
+        different = (
+            f"BatchNorm takes mean and spread over {batch // now} photos in place of "
+            f"{batch // before} (between GPUs over all {batch}, as one process does)"
+        )
+        return (
+            f"Resumed after epoch {len(self.history)}, with {now} process{'es' * (now > 1)} where "
+            f"there were {before}. The same: batches of {batch} photos ({batch // now} for each "
+            f"process in place of {batch // before}), their order, augmentation and schedule. "
+            f"Different: {'nothing' if self.config.norm == 'none' else different}."
+        )
 
 
 def prepare_run(
-    model: nn.Module, config: TrainConfig, device: torch.device, precision: Precision, steps: int
+    model: nn.Module,
+    config: TrainConfig,
+    device: torch.device,
+    precision: Precision,
+    steps: int,
+    world: World = ALONE,
 ) -> RunState:
     """Model on its device, and the optimizer, schedule, scaler and average that go with it."""
     found = unet_options(bare_model(model).state_dict())
@@ -157,4 +194,5 @@ def prepare_run(
         # Buffers too: BatchNorm's averages must belong to the averaged weights.
         ema = AveragedModel(bare_model(model), multi_avg_fn=average, use_buffers=True)
     scaler = torch.amp.GradScaler(device.type, enabled=precision.use_scaler)
-    return RunState(model, optimizer, scheduler, scaler, ema, config, steps, [])
+    trained = wrapped(model, config, device, world)
+    return RunState(model, trained, optimizer, scheduler, scaler, ema, config, steps, [], world)

@@ -6,6 +6,8 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,11 +16,11 @@ from torch import nn
 from .checkpoint import capture_rng, restore_rng
 from .config import TrainConfig, save_config
 from .dataset import set_epoch
-from .environment import CourseError, Precision, pick_device, pick_precision, seed_everything
-from .loaders import loaders_from_config, split_loader, until
+from .distributed import current_world
+from .environment import Precision, pick_device, pick_precision, seed_everything
+from .evaluation import check_accuracy, evaluate, measure
+from .loaders import loaders_from_config, until
 from .losses import finite_number, make_loss
-from .metrics import Scores, SegmentationMetrics, predict_classes
-from .pets import Pets
 from .progress import progress_bar
 from .run_folder import (
     history_row,
@@ -30,7 +32,8 @@ from .run_folder import (
     write_history,
 )
 from .run_state import RunState, prepare_run
-from .split import Prepared
+from .shares import require_shared, shares
+from .speed import divisor_of, explained, recomputing, slower_averages, train_in_parts
 
 __all__ = [
     "check_accuracy",
@@ -74,59 +77,6 @@ def train_fn(loader, model, optimizer, loss_fn, scaler, *, precision, scheduler=
     return total / seen
 
 
-@torch.inference_mode()
-def _validate(
-    loader: Iterable,
-    model: nn.Module,
-    precision: Precision,
-    threshold: float = 0.5,
-    loss_fn: Callable | None = None,
-    ignore_index: int | None = None,
-) -> tuple[Scores, float]:
-    """Scores and mean loss per image of a whole loader; the model's mode is then as before."""
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    metrics, total, seen = None, 0.0, 0
-    for images, masks, stems in loader:
-        masks = masks.to(device, non_blocking=True)
-        with precision.autocast():
-            logits = model(images.to(device, non_blocking=True))  # (B, C, H, W)
-            loss = loss_fn(logits, masks) if loss_fn is not None else torch.zeros(())
-        metrics = metrics or SegmentationMetrics(max(2, logits.shape[1]), ignore_index)
-        metrics.update(predict_classes(logits, threshold), masks, stems)
-        total, seen = total + loss.item() * len(masks), seen + len(masks)
-    model.train(was_training)
-    if metrics is None:
-        raise CourseError(
-            "the images to measure",
-            expected="at least one batch",
-            found="none",
-            mend="check that this split of the prepared folder holds images",
-        )
-    return metrics.compute(), total / seen
-
-
-def check_accuracy(
-    loader: Iterable,
-    model: nn.Module,
-    device: torch.device | str | None = None,
-    precision: Precision | None = None,
-    threshold: float = 0.5,
-    ignore_index: int | None = None,
-) -> Scores:
-    """Measure a model on every image of a loader: Dice, IoU and accuracy, per image, then averaged.
-
-    The resolution measured at is the loader's. device: where the model is moved to (None: where
-    it is). precision: None computes in fp32. ignore_index: of pixels that do not count. Raises
-    CourseError for a loader without images.
-    """
-    if device is not None:
-        model.to(device)
-    precision = precision or pick_precision(next(model.parameters()).device, "fp32")
-    return _validate(loader, model, precision, threshold, ignore_index=ignore_index)[0]
-
-
 def fit(
     model: nn.Module,
     train_loader: Iterable,
@@ -156,54 +106,82 @@ def fit(
     max_seconds: of training in this call; the epoch in which they end is cut short, measured and
     saved like any other. config.patience: stop after that many epochs without a better Dice.
     Ctrl-C or the stop button leaves last.pt as it was after the last finished epoch.
+    Several processes (distributed.joined) train together when each calls fit with its share of the
+    loaders; the first one writes the files and calls on_epoch, the history is the same in all.
     Raises CourseError for a folder that holds another run, changed settings on resuming, a loss
-    that is no number, a full disk. Nothing that existed before is lost.
+    that is no number, a full disk, too little memory, a process that has ended. Nothing that
+    existed before is lost.
     """
-    out = Path(out)
+    out, world = Path(out), current_world()
+    require_shared(world, train_loader=train_loader, val_loader=val_loader)
     device = torch.device(device) if device is not None else pick_device(config.device)
     precision = pick_precision(device, config.precision)
-    run = prepare_run(model, config, device, precision, len(train_loader))
-    if resume and ((out / "last.pt").exists() or holds_run(out)):
-        run.load(out / "last.pt")
-    else:
-        refuse_existing(out)
-        seed_everything(config.seed)
-        # Saved before the first step: a disk that cannot take it shows now, not after an epoch.
-        run.save_last(out / "last.pt")
-    save_config(config, out / "config.yaml")
-    board = open_tensorboard(out / "tensorboard", len(run.history) + 1)
+    run = prepare_run(model, config, device, precision, len(train_loader), world)
+    progress = progress and world.first
+    _start(run, out, resume)
+    board = open_tensorboard(out / "tensorboard", len(run.history) + 1) if world.first else None
     spent = 0.0
     try:
-        for epoch in range(len(run.history) + 1, config.epochs + 1):
-            if stopped_improving(run.history, config.patience):
-                print(f"No better Dice in the last {config.patience} epochs: stopped early.")
-                break
-            budget = None if max_seconds is None else max_seconds - spent
-            row = _one_epoch(
-                run, epoch, train_loader, val_loader, precision, budget, progress, on_step
-            )
-            spent += row["seconds"]
-            _keep(run, row, out)
-            write_curves(board, row)
-            if on_epoch is not None and _call(on_epoch, row, run.evaluated) is False:
-                print(
-                    f"Stopped after epoch {epoch} of {config.epochs}, as asked; "
-                    "fit(..., resume=True) goes on."
+        with explained(config, world, out):
+            for epoch in range(len(run.history) + 1, config.epochs + 1):
+                if stopped_improving(run.history, config.patience):
+                    said = f"No better Dice in the last {config.patience} epochs: stopped early."
+                    _say(run, said)
+                    break
+                budget = None if max_seconds is None else max_seconds - spent
+                row = _one_epoch(
+                    run, epoch, train_loader, val_loader, precision, budget, progress, on_step
                 )
-                break
-            if max_seconds is not None and spent >= max_seconds:
-                break
+                spent += row["seconds"]
+                _keep(run, row, out, board)
+                if on_epoch is not None and _told_to_stop(run, on_epoch, row):
+                    break
+                if max_seconds is not None and world.any(spent >= max_seconds):
+                    break
     except KeyboardInterrupt:
         done = len(run.history)
-        print(
+        _say(
+            run,
             f"Stopped. {out.name}/last.pt holds the run after {done} finished "
             f"epoch{'' if done == 1 else 's'}; to go on, call fit(..., resume=True) or add "
-            "--resume on the command line."
+            "--resume on the command line.",
         )
         raise
     finally:
-        board.close()
+        if board is not None:
+            board.close()
     return run.history
+
+
+def _start(run: RunState, out: Path, resume: bool) -> None:
+    """Go on from last.pt, or begin: the first process looks, and all do the same."""
+    last, world = out / "last.pt", run.world
+    if world.from_first(lambda: resume and (last.exists() or holds_run(out))):
+        changed = run.load(last)
+        if changed:
+            _say(run, changed)
+    else:
+        world.from_first(lambda: refuse_existing(out))
+        seed_everything(run.config.seed)
+        # Saved before the first step: a disk that cannot take it shows now, not after an epoch.
+        world.from_first(lambda: run.save_last(last))
+    world.from_first(lambda: save_config(run.config, out / "config.yaml"))
+
+
+def _say(run: RunState, text: str) -> None:
+    if run.world.first:
+        print(text)
+
+
+def _told_to_stop(run: RunState, on_epoch: Callable, row: dict) -> bool:
+    stop = run.world.from_first(lambda: _call(on_epoch, row, run.evaluated) is False)
+    if stop:
+        _say(
+            run,
+            f"Stopped after epoch {row['epoch']} of {run.config.epochs}, as asked; "
+            "fit(..., resume=True) goes on.",
+        )
+    return stop
 
 
 def _call(callback: Callable, *values: object) -> object:
@@ -240,25 +218,11 @@ def _one_epoch(
 
         set_epoch(train_loader, epoch)
         start = time.perf_counter()
-        with warnings.catch_warnings():
-            # When fp16 overflows in the very first step, that step is skipped, and torch takes
-            # the schedule to be ahead of the optimizer.
-            warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
-            train_loss = train_fn(
-                train_loader if budget is None else until(train_loader, start + budget),
-                run.model,
-                run.optimizer,
-                loss_fn,
-                run.scaler,
-                precision=precision,
-                scheduler=run.scheduler,
-                clip_norm=run.config.clip_norm,
-                ema=run.ema,
-                progress=advance,
-            )
-        seconds = time.perf_counter() - start
+        deadline = None if budget is None else start + budget
+        train_loss = _train(run, train_loader, loss_fn, precision, deadline, advance)
+        seconds = max(run.world.gather(time.perf_counter() - start))
         bar.set_description(f"{title}, measuring")
-        scores, val_loss = _validate(
+        scores, val_loss = measure(
             val_loader, run.evaluated, precision, loss_fn=loss_fn, ignore_index=ignored
         )
     facts = {"epoch": epoch, "learning_rate": run.last_rate(), "seconds": seconds}
@@ -271,28 +235,56 @@ def _one_epoch(
     return row
 
 
-def _keep(run: RunState, row: dict, out: Path) -> None:
-    """Add a row to the history and write the files; best.pt first, since last.pt speaks of it."""
+def _train(
+    run: RunState,
+    loader: Iterable,
+    loss_fn: Callable,
+    precision: Precision,
+    deadline: float | None,
+    progress: Callable[[float], object],
+) -> float:
+    """The training part of an epoch, as the config's switches want it; returns its mean loss."""
+    config, world = run.config, run.world
+    with ExitStack() as ways, warnings.catch_warnings():
+        # When fp16 overflows in the very first step, that step is skipped, and torch takes the
+        # schedule to be ahead of the optimizer.
+        warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+        batches, train = loader, train_fn
+        if config.accumulate > 1 or world.size > 1:
+            batches = shares(loader, world)
+            weigh = divisor_of(config)
+            train = partial(train_in_parts, parts=config.accumulate, world=world, weigh=weigh)
+            ways.enter_context(slower_averages(run.model, config.accumulate))
+        if config.activation_checkpointing:
+            ways.enter_context(recomputing(run.model))
+        loss = train(
+            batches if deadline is None else until(batches, deadline, world),
+            run.trained,
+            run.optimizer,
+            loss_fn,
+            run.scaler,
+            precision=precision,
+            scheduler=run.scheduler,
+            clip_norm=config.clip_norm,
+            ema=run.ema,
+            progress=progress,
+        )
+    # Each process has kept BatchNorm's running averages of its own photos.
+    averaged = [] if run.ema is None else list(run.ema.module.buffers())
+    world.average([*run.model.buffers(), *averaged])
+    return loss
+
+
+def _keep(run: RunState, row: dict, out: Path, board: object) -> None:
+    """Add a row to the history; the first process writes the files."""
     best = max((old["dice_mean"] for old in run.history), default=-1.0)
     run.history.append(row)
-    if row["dice_mean"] > best:
-        run.save_best(out / "best.pt")
-    run.save_last(out / "last.pt")
-    write_history(run.history, out / "history.csv")
 
+    def write() -> None:
+        if row["dice_mean"] > best:  # best.pt first, since last.pt speaks of it
+            run.save_best(out / "best.pt")
+        run.save_last(out / "last.pt")
+        write_history(run.history, out / "history.csv")
+        write_curves(board, row)
 
-def evaluate(
-    model: nn.Module,
-    prepared: Prepared | Pets,
-    split: str,
-    config: TrainConfig,
-    device: torch.device | str | None = None,
-    threshold: float = 0.5,
-) -> Scores:
-    """Measure a model on a split ("train", "val" or "test") at the config's height and width.
-
-    Every image counts once, without augmentation, in fp32. device: where to compute (None: where
-    the model is).
-    """
-    loader, ignored = split_loader(config, prepared, split), config.ignore_index
-    return check_accuracy(loader, model, device, threshold=threshold, ignore_index=ignored)
+    run.world.from_first(write)

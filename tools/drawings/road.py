@@ -28,7 +28,7 @@ from unet_helpers.environment import course_root
 from unet_helpers.inference import predict_probability, replace_background
 from unet_helpers.labels import RED
 from unet_helpers.pictures import difference, figure_png, overlay
-from unet_helpers.plotting import BLUE, GREEN, GREY, ORANGE
+from unet_helpers.plotting import BLUE, GREEN, GREY, ORANGE, TIME_PARTS
 from unet_helpers.records import bar, by_variant, read_records
 from unet_helpers.run_folder import read_history
 from unet_helpers.scenes import gradient
@@ -187,6 +187,19 @@ def draw_error_bars(axis: Axes, car: Car) -> None:
         )  # fmt: skip
 
 
+def draw_bars(axis: Axes, car: Car) -> None:
+    """Three epochs as bars of their parts, each without what was the longest part before."""
+    parts = {"decode": 12, "augment": 1, "forward": 4, "backward": 8}  # a sketch, not measured
+    faster = ({}, {"decode": 12}, {"decode": 12, "forward": 2, "backward": 2})
+    for line, times in enumerate(faster):
+        left = 0.0
+        for name, long in parts.items():
+            length = long / times.get(name, 1)
+            axis.barh(line, length, left=left, height=0.7, color=TIME_PARTS[name], ec="white")
+            left += length
+    axis.invert_yaxis()
+
+
 PICTURES: dict[str, Callable[[Axes, Car], None]] = {
     "00": draw_result,
     "01": draw_pair,
@@ -199,6 +212,7 @@ PICTURES: dict[str, Callable[[Axes, Car], None]] = {
     "08": draw_cut_out,
     "09": draw_parts,
     "10": draw_windows,
+    "11": draw_bars,
     "12": draw_error_bars,
     "13": draw_mispaired,
 }

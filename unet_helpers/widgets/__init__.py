@@ -5,6 +5,7 @@ only the look changes.
 """
 
 from unet_helpers.widgets.ablations import AblationExplorer
+from unet_helpers.widgets.amdahl import AmdahlExplorer
 from unet_helpers.widgets.augment import AugmentationPlayground
 from unet_helpers.widgets.background import BackgroundSwap
 from unet_helpers.widgets.grid import WindowGrid
@@ -16,6 +17,7 @@ from unet_helpers.widgets.walker import ShapeWalker
 
 __all__ = [
     "AblationExplorer",
+    "AmdahlExplorer",
     "AugmentationPlayground",
     "BackgroundSwap",
     "LiveCurve",

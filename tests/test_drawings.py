@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import sys
 from itertools import pairwise
@@ -113,6 +114,21 @@ def test_the_dice_of_the_map_is_dice():
     half = dataclasses.replace(car, probabilities=car.probabilities.copy())
     half.probabilities[:, 16:] = 0  # the lower half of the box is missed: 2 * 1/2 / (1 + 1/2)
     assert np.allclose(half.dices, 2 / 3)
+
+
+def test_the_error_bars_of_the_map_are_those_of_the_records():
+    """A line with BatchNorm and one without, a point a learning rate: means by other means."""
+    axis = plt.figure().add_subplot()
+    road.draw_error_bars(axis, made_up_car())
+    lines = (ROOT / "data" / "records" / "ablations.jsonl").read_text(encoding="utf-8").splitlines()
+    dices = {}
+    for record in map(json.loads, lines):
+        if record["question"] == "batchnorm":
+            dices.setdefault(record["variant"], []).append(record.get("dice", np.nan))
+    for drawn, norm in zip(axis.containers, ("with, ", "without, "), strict=True):
+        means = [np.mean(values) for name, values in dices.items() if name.startswith(norm)]
+        assert np.allclose(drawn.lines[0].get_ydata(), means)
+    plt.close(axis.figure)
 
 
 def test_the_figures_that_readme_and_notebooks_show_are_drawn_by_a_function():

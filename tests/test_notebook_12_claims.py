@@ -102,7 +102,7 @@ CLAIMS = {
     "12 cars beat 3, in as many steps": ("cars", "12", "3", "dice"),
     "48 cars beat 12, in as many steps": ("cars", "48", "12", "dice"),
     "48 cars beat 12 on photographed cars": ("cars", "48", "12", "real_dice"),
-    "a split by photo is more optimistic than one by car": ("split", "by image", "by car", "gap"),
+    "a split by photo is the more optimistic one": ("split", "by image", "by car", "gap"),
 }  # fmt: skip
 
 
@@ -300,8 +300,8 @@ SENTENCES: list[tuple[str, Callable[[pd.DataFrame], bool]]] = [
      every(ahead(BN[0], BN[2], BN[1], "last_loss"), ahead(*BN, "dice", "held_dice"))),
     ("At the highest rate all three networks without BatchNorm end up blank; with it, all three "
      "learn", blank_without_at_the_highest_rate),
-    ("It stays within 0.02 of its best at three rates, from the smallest of them to the largest a "
-     "factor of ten; without it, at one", a_tenfold_range_against_one_rate),
+    ("With it, the network stays within 0.02 of its best at three rates, the largest of them ten "
+     "times the smallest; without it, at one", a_tenfold_range_against_one_rate),
     ("At the two lowest rates the network *without* BatchNorm ends with the lower loss in every "
      "seed, and at the very lowest with the better masks as well",
      every(ahead("batchnorm", "without, 0.0001", "with, 0.0001", "last_loss", "dice"),

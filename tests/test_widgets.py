@@ -30,6 +30,7 @@ from unet_helpers.plotting import draw_seeds
 from unet_helpers.records import by_variant
 from unet_helpers.widgets import (
     AblationExplorer,
+    AmdahlExplorer,
     AugmentationPlayground,
     BackgroundSwap,
     LiveCurve,
@@ -889,6 +890,7 @@ EVERY = {
     "shape-walker": lambda: ShapeWalker(a_model(), PHOTOS, width=120),
     "live-curve": lambda: LiveCurve(3, width=400),
     "background-swap": lambda: BackgroundSwap(PHOTOS, MASKS, width=WIDTH),
+    "amdahl-explorer": lambda: AmdahlExplorer({"decode": 9.0, "forward": 3.0}, width=400),
     "window-grid": lambda: WindowGrid(a_photo(0, (96, 144)), (48, 64), sizes=[(32, 48)]),
     "ablation-explorer": lambda: AblationExplorer(RECORDS),
 }

@@ -107,6 +107,7 @@ def execute(
     client = NotebookClient(
         notebook,
         timeout=timeout,
+        startup_timeout=180,  # seconds; a busy machine takes longer than the usual 60
         kernel_name="python3",
         store_widget_state=False,
         record_timing=False,

@@ -216,8 +216,9 @@ def _explained_loss() -> Iterator[None]:
     try:
         yield
     except RuntimeError as problem:  # also what torch.distributed's own errors derive from
-        # Where in torch's own source it was noticed helps nobody here.
-        said = re.sub(r"^\[\S+\]\s*", "", str(problem).strip().splitlines()[0])[:120]
+        # Its first sentence, without the place in torch's own source where it was noticed.
+        said = re.sub(r"^\[\S+\]\s*", "", str(problem).strip().splitlines()[0])
+        said = said.partition(". ")[0][:120]
         if not (isinstance(problem, dist.DistError) or re.search("gloo|nccl", str(problem), re.I)):
             raise
         raise CourseError(

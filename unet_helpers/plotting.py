@@ -196,6 +196,8 @@ def draw_seeds(
 ) -> None:
     """A line for each group: a dot for each seed, their mean, and an error bar around it.
 
+    Thin lines join the dots of one seed: what is compared seed by seed belongs together.
+
     groups: name -> score by seed, as ``records.by_variant`` gives them; the first stands on top.
     label: what the scores are. bars: what the error bars show, one of ``records.BARS``. asked: how
     many seeds there should be; a group with fewer says so beside its name.
@@ -214,6 +216,10 @@ def draw_seeds(
         )  # fmt: skip
         # The dots stand a little below the bar, or they would hide it.
         axis.plot(values, [row + 0.22] * len(values), "o", color=ORANGE, ms=4)
+    for seed in dict.fromkeys(seed for scores in groups.values() for seed in scores):
+        rows = [row for row, scores in enumerate(groups.values()) if seed in scores]
+        path = [list(groups.values())[row][seed] for row in rows]
+        axis.plot(path, [row + 0.22 for row in rows], color=GREY, lw=0.8, zorder=1)
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel=label, ylim=(len(names) - 0.5, -0.5))
 

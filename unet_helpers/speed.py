@@ -227,7 +227,7 @@ def _out_of_memory(config: TrainConfig, world: World, said: str, out: Path | Non
         )
     if not config.activation_checkpointing:
         remedies.append(
-            "activation_checkpointing=true (the same numbers for about a third more time)"
+            "activation_checkpointing=true (the same numbers, for one more forward pass a step)"
         )
     sides = [max(16, side // 2 // 16 * 16) for side in (config.height, config.width)]
     remedies.append(f"height={sides[0]} width={sides[1]} (fewer pixels, and coarser outlines)")

@@ -15,7 +15,15 @@ import urllib.request
 from pathlib import Path
 
 NO_NETWORK = Path(__file__).resolve().parents[1] / "no_network"
-PARTS = ("notebooks", "figures", "unet_helpers", "data/studio", "data/weights", "data/records")
+PARTS = (
+    "configs",
+    "notebooks",
+    "figures",
+    "unet_helpers",
+    "data/studio",
+    "data/weights",
+    "data/records",
+)
 START = 180  # seconds until it must answer; a busy machine is slow
 
 

@@ -19,7 +19,7 @@ from playwright.sync_api import expect
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = {path.name[:2]: path.name for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")}
-NUMBERS = ("03", "04", "05", "06", "07", "08", "09", "10")
+NUMBERS = ("03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13")
 EPOCHS = 40  # of 06 in these tests: more than anybody would wait for
 
 # --- what is moved, and the words that must change with the picture ------------------------------
@@ -70,6 +70,15 @@ MOVES = {
         ("window-grid", slide("overlap", 0.9), CAPTION),
         ("window-grid", choose("size", 0), CAPTION),
         ("window-grid", slide("number", 0.8), CAPTION),
+    ],
+    "11": [("amdahl-explorer", slide("backward", 0.6), CAPTION)],
+    "12": [
+        ("ablation-explorer", choose("question", 1), CAPTION),
+        ("ablation-explorer", press("bars", "95 %"), CAPTION),
+    ],
+    "13": [
+        ("mask-overlay", choose("photo", 2), CAPTION),
+        ("threshold-explorer", slide("threshold", 0.2), CAPTION),
     ],
 }
 

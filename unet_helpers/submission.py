@@ -45,6 +45,8 @@ __all__ = [
 HEADER = "img,rle_mask"
 CARVANA = (1280, 1918)  # height and width of every photo of the competition
 AGAIN = "write the submission again with write_submission"
+# What the client answers when the bytes did not arrive (client 2.0.2 says it, 2.2 names it too).
+UPLOAD_FAILED = "Could not submit"
 
 
 def read_names(sample: str | Path) -> list[str]:
@@ -214,7 +216,7 @@ def submit(
         ):
             answer = api.competition_submit(str(path), message, COMPETITION, quiet=not progress)
     text = str(getattr(answer, "message", answer) or "")
-    if not text or text == getattr(api, "COMPETITION_SUBMIT_UPLOAD_FAILED_MESSAGE", None):
+    if not text or text.startswith(UPLOAD_FAILED):
         raise CourseError(
             f"submitting {path.name}",
             expected=f"an upload of {path.stat().st_size:,} bytes that Kaggle takes",

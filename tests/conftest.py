@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Threads that wait spin by default, and two test processes then take turns at doing nothing.
@@ -35,3 +36,14 @@ def real_carvana() -> Path:
 def tiny_pair(tmp_path: Path) -> MadePair:
     """A fresh archive pair of three made-up cars, 48 photos at 64×96, in `tmp_path/tiny`."""
     return make_archive_pair(tmp_path / "tiny")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small networks are faster on one thread, and the machine is shared."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

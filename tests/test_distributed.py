@@ -44,12 +44,7 @@ STUDIO = str(course_root() / "configs" / "studio.yaml")
 TINY = ("height=32", "width=48", "features=[4, 8]", "batch_size=8", "augment=gentle", "device=cpu")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def without_norm(**changes):

@@ -39,12 +39,7 @@ FP32 = pick_precision("cpu", "fp32")
 OFF = torch.amp.GradScaler("cpu", enabled=False)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def small_unet(norm: str = "none", out_channels: int = 1) -> UNET:

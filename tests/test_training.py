@@ -34,13 +34,7 @@ FP32 = pick_precision("cpu", "fp32")
 OFF = torch.amp.GradScaler("cpu", enabled=False)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Small networks are faster on one thread, and the machine is shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def a_model(config=None, seed: int = 0):

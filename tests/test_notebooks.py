@@ -8,6 +8,7 @@ key-figure, exercise and check.
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import statistics
@@ -111,6 +112,18 @@ def test_the_network_is_really_cut_off(tmp_path):
     ).splitlines()
     assert len(lines) == 5 and lines[-1] == "here"
     assert all("the network is cut off in this test" in line for line in lines[:-1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kernels listen on ports there")
+def test_a_kernel_listens_on_no_port_that_another_could_take(tmp_path):
+    asked = "from ipykernel.connect import get_connection_info; print(get_connection_info())"
+    path = tmp_path / "00_asked.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(asked)]), path)
+    notebook = run_notebooks.execute(path, cut_off_environment(tmp_path))
+    line = json.loads(printed(notebook.cells[0]))
+    assert line["transport"] == "ipc"
+    folder = Path(line["ip"]).parent
+    assert folder != tmp_path and not folder.exists()  # gone with the kernel
 
 
 @pytest.mark.slow

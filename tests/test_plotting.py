@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import sys
+from pathlib import Path
 
 import matplotlib
 
@@ -13,11 +16,14 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
-from nbclient import NotebookClient
 from PIL import Image
 
 from unet_helpers import pictures, plotting
 from unet_helpers.environment import CourseError, course_root
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+
+import run_notebooks
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +37,7 @@ def photo_of(value: int, height: int = 20, width: int = 30) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def shown() -> nbformat.NotebookNode:
+def shown(tmp_path_factory) -> nbformat.NotebookNode:
     """A cell that shows a figure, run in a real kernel."""
     cells = [
         nbformat.v4.new_code_cell(
@@ -41,9 +47,9 @@ def shown() -> nbformat.NotebookNode:
             "show(fig, 'A line\\n  that rises.')\nprint(plt.get_fignums())"
         )
     ]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
-    return notebook
+    path = tmp_path_factory.mktemp("shown") / "shown.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return run_notebooks.execute(path, dict(os.environ), timeout=120)
 
 
 def test_show_stores_the_sentence_as_alt_text_and_as_plain_text(shown):

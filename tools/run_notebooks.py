@@ -16,6 +16,7 @@ import argparse
 import os
 import re
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from tqdm.auto import tqdm
+from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -104,6 +106,30 @@ def execute(
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+    with tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True) as folder:
+        client = new_client(notebook, path.parent, Path(folder), bar, timeout)
+        try:
+            client.execute(env=environment)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            failure = NotebookFailed(describe_failure(path, notebook, error))
+            failure.notebook = notebook
+            raise failure from None
+        except AssertionError:
+            # nbclient answers Ctrl-C and SIGTERM by ending the kernel, and then misses it.
+            if client.km is None:
+                raise KeyboardInterrupt from None
+            raise
+    return notebook
+
+
+def new_client(
+    notebook: nbformat.NotebookNode,
+    where: Path,
+    line: Path,
+    bar: tqdm | None,
+    timeout: float | None,
+) -> NotebookClient:
+    """What runs a notebook's cells in `where`; line: an empty folder for talking to the kernel."""
     client = NotebookClient(
         notebook,
         timeout=timeout,
@@ -113,25 +139,28 @@ def execute(
         record_timing=False,
         # Newer kernels warn about loopback sockets without encryption; errors still come through.
         extra_arguments=["--log-level=ERROR"],
-        resources={"metadata": {"path": str(path.parent)}},
+        resources={"metadata": {"path": str(where)}},
         on_cell_executed=lambda cell, **_: bar.update() if bar is not None else None,
+        config=kernel_line(line),
     )
     # Nobody moves a slider here. Without a page that answers, what a widget draws first becomes an
     # output of its cell, the static picture; and nothing is sent to the kernel between two cells,
     # after which ipykernel 7 now and then waits for ever.
     client.comm_open_handlers["jupyter.widget"] = lambda message: None
-    try:
-        client.execute(env=environment)
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        failure = NotebookFailed(describe_failure(path, notebook, error))
-        failure.notebook = notebook
-        raise failure from None
-    except AssertionError:
-        # nbclient answers Ctrl-C and SIGTERM by ending the kernel, and then misses it.
-        if client.km is None:
-            raise KeyboardInterrupt from None
-        raise
-    return notebook
+    return client
+
+
+def kernel_line(folder: Path) -> Config:
+    """Settings that let a kernel listen on files in `folder` instead of on ports.
+
+    A port is chosen before the kernel starts; another kernel that starts beside it may take it, and
+    the first then dies ("Address already in use").
+    """
+    if sys.platform == "win32":  # it has no such files
+        return Config()
+    return Config(
+        {"KernelManager": {"transport": "ipc", "connection_file": str(folder / "kernel.json")}}
+    )
 
 
 def describe_failure(path: Path, notebook: nbformat.NotebookNode, error: Exception) -> str:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -25,6 +26,9 @@ PARTS = (
     "data/records",
 )
 START = 180  # seconds until it must answer; a busy machine is slow
+# Kernels listen on files where they can: a port that is chosen for one may be taken by the time it
+# starts, and tests that run beside these start kernels too.
+TRANSPORT = "ipc" if sys.platform == "linux" else "tcp"
 
 
 def copy_course(root: Path, target: Path) -> Path:
@@ -47,6 +51,8 @@ class Lab:
         # One person's home for all servers: what she has run, JupyterLab trusts and shows in full.
         self.home = folder.parent / "home"
         self.log = self.home / f"lab{'' if starts_kernels else '_without_kernels'}.log"
+        # Not in the home: a kernel listens on a file whose path has a hundred letters at most.
+        self._runtime = tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True)
         self.url, self.token = "", secrets.token_hex(16)
         self._process: subprocess.Popen | None = None
 
@@ -63,6 +69,7 @@ class Lab:
             # What would ask the network for updates and for extensions.
             "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
             "LabApp.extension_manager": "readonly",
+            "KernelManager.transport": TRANSPORT,
         }
         words = [f"--{key}={value}" for key, value in options.items()]
         self._process = subprocess.Popen(
@@ -83,11 +90,12 @@ class Lab:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+            self._runtime.cleanup()
 
     def _environment(self) -> dict[str, str]:
         folders = {
             "HOME": ".", "USERPROFILE": ".", "JUPYTER_CONFIG_DIR": "config",
-            "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
+            "JUPYTER_DATA_DIR": "data",
             "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
             "IPYTHONDIR": "ipython", "MPLCONFIGDIR": "matplotlib",
         }  # fmt: skip
@@ -98,6 +106,7 @@ class Lab:
             key: value for key, value in os.environ.items() if not key.startswith("UNET_COURSE_")
         }
         return inherited | own | {
+            "JUPYTER_RUNTIME_DIR": self._runtime.name,
             "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment
             "PYTHONPATH": os.pathsep.join([str(NO_NETWORK), str(self.folder)]),
             "UNET_COURSE_QUICK": "1",

@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Where the photos come from: studio (built in), kaggle, or a folder with train.zip and train_masks.zip.
 DATA ?= studio
-# Tests run side by side, one a core and four at most, since each of them loads torch.
-AT_A_TIME := -n auto --maxprocesses 4 --dist loadgroup
+# Tests run side by side; tests/conftest.py says how many at a time.
+AT_A_TIME := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup course lab test test-colab exercises notebooks figures badges requirements

@@ -20,6 +20,17 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 from make_pairs import MadePair, make_archive_pair  # noqa: E402
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """How many tests ``-n auto`` runs side by side: one more than there are cores, at most four.
+
+    One more, since many a test waits for a process, a page or a kernel that it has started; at most
+    four, since each of them loads torch.
+    """
+    from unet_helpers.environment import cpu_count
+
+    return min(cpu_count() + 1, 4)
+
+
 @pytest.fixture(scope="session")
 def real_carvana() -> Path:
     """Folder of real Carvana photos; absent: skipped with a reason, and under CI=true a failure."""

@@ -61,6 +61,9 @@ def tagged_cells() -> list[tuple[set[str], str]]:
 
 # --- the notebook's programs ---------------------------------------------------------------------
 
+# Its programs take half a minute: once is enough, also where tests run side by side.
+together = pytest.mark.xdist_group("the programs of notebook 13")
+
 
 @pytest.fixture(scope="module")
 def clinic(tmp_path_factory):
@@ -80,6 +83,7 @@ def clinic(tmp_path_factory):
     return names, printed
 
 
+@together
 @pytest.mark.parametrize("case", CASES)
 def test_finds_the_broken_program_and_is_silent_on_the_mended_one(clinic, case):
     names, printed = clinic
@@ -92,6 +96,7 @@ def test_finds_the_broken_program_and_is_silent_on_the_mended_one(clinic, case):
     assert "Nothing found. Looked at: " in printed[case]
 
 
+@together
 def test_a_healthy_program_gets_no_finding(clinic):
     assert clinic[0]["findings"] == []
 

@@ -26,7 +26,7 @@ VENV = ROOT / ".venv-colab"
 VERSIONS = ROOT / "tools" / "colab_versions.txt"
 PYTHONS = ("3.13", "3.12")
 LIMIT = 50  # minutes; CI gives everything together 90
-AT_A_TIME = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup")  # as `make test`
+AT_A_TIME = ("-n", "auto", "--dist", "loadgroup")  # as `make test`
 RUNNERS = ("ipykernel>=6.17", "nbclient>=0.10", "nbformat>=5.9")  # Colab's page does their work
 
 

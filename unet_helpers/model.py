@@ -146,8 +146,8 @@ class UNET(nn.Module):
     After Ronneberger, Fischer and Brox, "U-Net" (2015), section 2, with these differences:
     - padding 1 where the paper's convolutions have none, so the mask is as large as the photo
       (the paper's 572×572 photo gives a 388×388 mask);
-    - BatchNorm between convolution and ReLU, published in the same year: it trains faster and
-      bears higher learning rates;
+    - BatchNorm between convolution and ReLU, published in the same year: it bears higher learning
+      rates;
     - any size: pooling keeps the last row or column of an odd map as a window of its own
       (ceil_mode), and the up-sampled map is cropped to the size of its skip. The paper crops the
       skip. Nothing is padded or stretched, so every pixel still lies below its own coarse

@@ -102,7 +102,8 @@ def test_widgets_are_timed_each_and_compared_with_the_limit(benchmarks, monkeypa
     monkeypatch.setattr(widgets, "LIMIT_MS", 1e9)
     figures = widgets.measure(tmp_path)
     names = ("mask_overlay", "turntable", "augmentation_playground", "threshold_explorer",
-             "shape_walker", "live_curve", "background_swap", "ablation_explorer")  # fmt: skip
+             "shape_walker", "live_curve", "background_swap", "window_grid", "amdahl_explorer",
+             "ablation_explorer")  # fmt: skip
     assert all(figures[f"{name}_ms"] > 0 for name in names)
     assert figures["slowest_ms"] == max(figures[f"{name}_ms"] for name in names)
     assert figures["within_limit"] and (figures["height"], figures["width"]) == (320, 480)

@@ -32,19 +32,23 @@ KNOWN = {
 }  # fmt: skip
 
 # What lies outside the window has no innerText: JupyterLab leaves it unrendered.
-WAITING_OR_FAILED = """() => {
-  const prompts = document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt');
-  return prompts[prompts.length - 1].textContent.includes('*')
-    || document.querySelector(
-         '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]') !== null;
-}"""
-RUN_OR_FAILED = """() => {
-  const failed = document.querySelector(
-    '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]');
-  if (failed) return 'failed: ' + failed.textContent;
-  const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')];
-  return prompts.length && prompts.every(p => /\\[\\d+\\]/.test(p.textContent)) && 'run';
-}"""
+# A cell that failed: the same kind of output as a warning, but with a traceback. Cells that wait
+# behind it lose their star and get no number.
+PROMPTS = "const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')]"
+FAILED = """const failed = [...document.querySelectorAll(
+    '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]')]
+  .filter(one => one.textContent.includes('Traceback (most recent call last)'))"""
+WAITING_OR_FAILED = f"""() => {{
+  {PROMPTS}; {FAILED};
+  return prompts.at(-1).textContent.includes('*') || failed.length > 0;
+}}"""
+RUN_OR_FAILED = f"""() => {{
+  {PROMPTS}; {FAILED};
+  if (failed.length) return 'failed: ' + failed.at(-1).textContent;
+  if (!prompts.length || prompts.some(one => one.textContent.includes('*'))) return false;
+  const left = prompts.findIndex(one => !/\\[\\d+\\]/.test(one.textContent));
+  return left < 0 ? 'run' : `failed: code cell ${{left + 1}} of ${{prompts.length}} never ran`;
+}}"""
 LOADED = "img => img.complete && img.naturalWidth > 0"
 WIDTHS = """() => [...document.querySelectorAll('.jp-OutputArea-output img')]
   .filter(one => one.checkVisibility()).map(one => one.naturalWidth)"""

@@ -35,6 +35,8 @@ from unet_helpers.environment import CourseError  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ORDER = writer.Order(cars=1, width=96, height=64, seed=11, samples=1)
+# One process renders the pack, once, for all of them.
+pytestmark = pytest.mark.xdist_group("the studio's renderer")
 ARCHIVES = ("train.zip", "train_masks.zip", "train_parts.zip", "metadata.csv", "pack.json")
 
 

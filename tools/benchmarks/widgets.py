@@ -1,7 +1,8 @@
 """How long each widget takes to redraw when one of its controls is moved, at 480×320.
 
-Two made-up photos of 320×480 and an untrained U-Net. Counted is what the kernel does: from
-the control's new value to the finished PNG. Figures are medians, in milliseconds.
+Two made-up photos of 320×480, one of them at 1280×1920 for its windows, and an untrained U-Net.
+Counted is what the kernel does: from the control's new value to the finished PNG. Figures are
+medians, in milliseconds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from unet_helpers.model import UNET
 from unet_helpers.records import BARS
 from unet_helpers.widgets import (
     AblationExplorer,
+    AmdahlExplorer,
     AugmentationPlayground,
     BackgroundSwap,
     LiveCurve,
@@ -27,6 +29,7 @@ from unet_helpers.widgets import (
     ShapeWalker,
     ThresholdExplorer,
     Turntable,
+    WindowGrid,
 )
 
 HEIGHT, WIDTH = 320, 480
@@ -78,6 +81,8 @@ def widgets_with_moves() -> dict[str, Iterator[Move]]:
                 "dice": 1 - 1 / (n + seed)}
                for n in range(12) for seed in (1, 2, 3)]  # fmt: skip
     ablations = AblationExplorer(records)
+    grid = WindowGrid(cv2.resize(photos[0], (1920, 1280)), width=WIDTH)
+    amdahl = AmdahlExplorer({"reading": 16.0, "forward": 3.0, "backward": 5.0}, width=WIDTH)
     return {
         "mask_overlay": in_turn(
             moving(overlay.opacity, (0.2, 0.4, 0.6)),
@@ -95,6 +100,10 @@ def widgets_with_moves() -> dict[str, Iterator[Move]]:
         "background_swap": in_turn(
             moving(swap.feather, (1, 2, 3)), moving(swap.background, ("dusk", "sky", "showroom"))
         ),
+        "window_grid": in_turn(
+            moving(grid.overlap, (0.5, 0.7, 0.1)), moving(grid.number, (2, 3, 1))
+        ),
+        "amdahl_explorer": moving(amdahl.sliders["reading"], (2, 4, 8)),
         "ablation_explorer": moving(ablations.bars, (*BARS[1:], BARS[0])),
     }
 

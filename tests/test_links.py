@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -53,6 +54,7 @@ each = pytest.mark.parametrize(
 )
 
 
+@cache
 def parts(path: Path) -> list[str]:
     """The Markdown of a document: the whole file, or its text cells one by one."""
     if path.suffix != ".ipynb":
@@ -85,6 +87,7 @@ def all_targets(path: Path) -> list[tuple[str, str, str]]:
     return [found for part in parts(path) for found in targets(part)]
 
 
+@cache
 def anchors(path: Path) -> set[str]:
     """What a link into this document may name after the #."""
     if path.suffix == ".ipynb":

@@ -3,6 +3,7 @@ what must come out, forward passes counted, and the stop button pressed in a rea
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime
 import html
@@ -11,6 +12,7 @@ import re
 import sys
 import time
 from itertools import pairwise
+from types import SimpleNamespace
 
 import cv2
 import ipywidgets
@@ -18,6 +20,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from jupyter_client.session import Session
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
@@ -39,6 +42,7 @@ from unet_helpers.widgets import (
     ThresholdExplorer,
     Turntable,
     WindowGrid,
+    clicks,
 )
 from unet_helpers.widgets import augment as augment_module
 from unet_helpers.widgets.background import SCENES
@@ -607,6 +611,44 @@ def test_a_click_arrives_while_the_cell_runs_and_the_next_cells_wait():
     assert can_look == "True"
     assert said[cells[-1]].strip() == "['click', 'end of the cell', 1, 2]"
     assert said[broken[1]] == ""  # a cell that fails still takes the waiting ones with it
+
+
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])  # what ipykernel 6 and 7 give the stream
+def test_what_comes_while_a_cell_runs_keeps_its_order(kind, monkeypatch):
+    """Looked at twice, with a message between and one behind: no look lets a later one pass."""
+    import zmq
+    from tornado.ioloop import IOLoop
+    from zmq.eventloop.zmqstream import ZMQStream
+
+    handled, context = [], zmq.Context()
+    page, cell = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+
+    def plain(frames):
+        handled.append(frames[0].bytes)
+
+    async def coroutine(frames):
+        handled.append(frames[0].bytes)
+
+    async def a_cell_and_what_follows():
+        stream = ZMQStream(cell, IOLoop.current())
+        stream.on_recv({"plain": plain, "coroutine": coroutine}[kind], copy=False)
+        kernel = SimpleNamespace(io_loop=IOLoop.current(), session=Session())
+        monkeypatch.setattr(clicks, "_inbox", lambda: (kernel, stream))
+        for message in (b"one", b"two"):
+            page.send(message)
+            assert clicks.handle_clicks(ipywidgets.Button()) == 0
+        page.send(b"three")
+        while len(handled) < 3:
+            await asyncio.sleep(0)
+        stream.close()
+
+    try:
+        page.bind("inproc://page")
+        cell.connect("inproc://page")
+        asyncio.run(asyncio.wait_for(a_cell_and_what_follows(), 60))
+    finally:
+        context.destroy(linger=0)
+    assert handled == [b"one", b"two", b"three"]
 
 
 def outputs_of(client, requests: list[str], errors: bool = False) -> dict[str, str]:

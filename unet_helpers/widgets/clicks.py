@@ -2,7 +2,7 @@
 
 A kernel reads its messages between two cells. What a page sends while a cell runs waits in a queue,
 a click on a button as well as the next cells of "Run all". Here a running cell looks into that
-queue, takes out the clicks on one button, and puts everything else back in its order. Written for
+queue, takes out the clicks on one button, and hands everything else on in its order. Written for
 ipykernel 6 and 7 (jupyter-ui-poll 1.1 does this for 6; it calls a method that 7.4 no longer has).
 JupyterLab from 4.4 with ipykernel 7 sends clicks past the queue; then nothing is found in here.
 """
@@ -10,11 +10,15 @@ JupyterLab from 4.4 with ipykernel 7 sends clicks past the queue; then nothing i
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from typing import Any
 
 import ipywidgets as widgets
 from IPython import get_ipython
+
+# asyncio itself would forget a task that nobody holds.
+_waiting: set[asyncio.Future] = set()
 
 
 def can_look() -> bool:
@@ -44,7 +48,7 @@ def handle_clicks(button: widgets.Button) -> int:
         else:
             others.append(frames)
     for frames in others:
-        _put_back(kernel, stream, frames)
+        _hand_on(kernel, stream, frames)
     if clicks or others:
         # The stream waits for a change that has just been read away from it; let it look again.
         kernel.io_loop.add_callback(stream.flush, zmq.POLLIN)
@@ -64,7 +68,8 @@ def _inbox() -> tuple[Any, Any] | None:
             stream = channel.manager._shell_channel_to_main.to_stream
         else:
             stream = kernel.shell_stream
-        stream.socket.recv_multipart, stream._recv_callback, kernel.session, kernel.io_loop  # noqa: B018
+        stream.socket.recv_multipart, stream._recv_callback, kernel.session  # noqa: B018
+        kernel.io_loop.asyncio_loop  # noqa: B018
     except AttributeError:  # another kind of kernel
         return None
     return kernel, stream
@@ -84,10 +89,13 @@ def _is_click(session: Any, frames: list, model_id: str) -> bool:
         return False
 
 
-def _put_back(kernel: Any, stream: Any, frames: list) -> None:
-    """Give a message to what would have got it, to be handled after this cell."""
-    callback = stream._recv_callback
-    if asyncio.iscoroutinefunction(callback):
-        kernel.io_loop.add_callback(callback, frames)
-    else:
-        callback(frames)
+def _hand_on(kernel: Any, stream: Any, frames: list) -> None:
+    """Give a message to what would have got it, to be handled after this cell.
+
+    At once, as the stream does it: what comes later, and is read by the stream, then stays behind.
+    """
+    waiting = stream._recv_callback(frames)
+    if inspect.isawaitable(waiting):
+        task = asyncio.ensure_future(waiting, loop=kernel.io_loop.asyncio_loop)
+        _waiting.add(task)
+        task.add_done_callback(_waiting.discard)

@@ -7,9 +7,11 @@ file each.
 from __future__ import annotations
 
 import os
+import random
 import socket
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -19,10 +21,17 @@ from unet_helpers.distributed import World, joined
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on at the moment."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    """A port of this machine that nobody uses, and that nobody is likely to take meanwhile.
+
+    Systems give their outgoing connections ports from 32768 on, and tests that run beside this one
+    look among others.
+    """
+    first = 20_000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for port in random.SystemRandom().sample(range(first, first + 1000), 1000):
+        with socket.socket() as found, suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no free port from {first} to {first + 999}")
 
 
 def environment(rank: int, size: int, port: int) -> dict[str, str]:

@@ -10,8 +10,10 @@ import html
 import io
 import re
 import sys
+import tempfile
 import time
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -20,6 +22,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from jupyter_client.manager import KernelManager
 from jupyter_client.session import Session
 from matplotlib.figure import Figure
 from PIL import Image
@@ -51,6 +54,10 @@ from unet_helpers.widgets.drawing import CLASS_COLOURS, class_colours, outline
 from unet_helpers.widgets.steps import walk
 from unet_helpers.widgets.threshold import Chart, ThresholdScores
 from unet_helpers.widgets.uploads import picture_in
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+
+import run_notebooks
 
 HEIGHT, WIDTH = 24, 36
 BLUE, ORANGE = (0, 114, 178), (230, 159, 0)  # missed and extra
@@ -584,10 +591,14 @@ order.append("end of the cell")
 
 def test_a_click_arrives_while_the_cell_runs_and_the_next_cells_wait():
     """As a page does it: the cells are all sent at once, then the button is pressed."""
-    from jupyter_client.manager import start_new_kernel
-
-    manager, client = start_new_kernel(kernel_name="python3", extra_arguments=["--log-level=ERROR"])
+    folder = tempfile.TemporaryDirectory(prefix="kernel-")  # a short name, see lab_server
+    line = run_notebooks.kernel_line(Path(folder.name))
+    manager = KernelManager(kernel_name="python3", config=line)
+    manager.start_kernel(extra_arguments=["--log-level=ERROR"])
+    client = manager.client()
+    client.start_channels()
     try:
+        client.wait_for_ready(timeout=180)
         path = course_root() / "unet_helpers" / "widgets" / "clicks.py"
         first = client.execute(BEFORE.format(path=str(path)))
         can_look, model_id = outputs_of(client, [first])[first].split()
@@ -608,6 +619,7 @@ def test_a_click_arrives_while_the_cell_runs_and_the_next_cells_wait():
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+        folder.cleanup()
     assert can_look == "True"
     assert said[cells[-1]].strip() == "['click', 'end of the cell', 1, 2]"
     assert said[broken[1]] == ""  # a cell that fails still takes the waiting ones with it
@@ -976,9 +988,6 @@ def test_outside_a_notebook_the_sentence_is_printed(name, capsys):
 
 
 def test_in_a_notebook_the_still_picture_is_all_that_is_kept(tmp_path):
-    sys.path.insert(0, str(course_root() / "tools"))
-    import run_notebooks
-
     source = (
         f"import sys; sys.path.insert(0, {str(course_root())!r})\n"
         "import numpy as np\nfrom unet_helpers.widgets import LiveCurve, MaskOverlay\n"
@@ -1003,9 +1012,6 @@ def test_in_a_notebook_the_still_picture_is_all_that_is_kept(tmp_path):
 
 
 def test_only_the_switch_is_thrown_away_not_a_table_with_a_style():
-    sys.path.insert(0, str(course_root() / "tools"))
-    import run_notebooks
-
     table = "<style scoped>td {color: red}</style><style>b {}</style><table><td>7</td></table>"
     view = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": ""}
     bundles = [{"text/html": SWITCH, "text/plain": ""}, view, {"text/html": table}]

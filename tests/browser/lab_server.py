@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,8 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from processes import free_port
 
 NO_NETWORK = Path(__file__).resolve().parents[1] / "no_network"
 PARTS = (
@@ -59,7 +60,7 @@ class Lab:
     def __enter__(self) -> Lab:
         self.home.mkdir(exist_ok=True)
         self._answer_the_question_about_news()
-        port = _free_port()
+        port = free_port()
         options = {
             "ServerApp.root_dir": self.folder,
             "ServerApp.port": port,
@@ -148,9 +149,3 @@ class Lab:
         """End the sessions of all notebooks, and their kernels with them."""
         for session in self.ask("api/sessions"):
             self.ask(f"api/sessions/{session['id']}", "DELETE")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -25,12 +25,14 @@ help:
 setup: $(READY)
 
 # uv takes torch and torchvision from the same place, so that they are a release pair; pip may mix a
-# CPU-only torch found on disk with the registry's torchvision, which then fails at import.
+# CPU-only torch found on disk with the registry's torchvision, which then fails at import. Compiled
+# at once: uv leaves that to the first import, and where PYTHONDONTWRITEBYTECODE is set, as in many
+# containers, every process would compile torch for itself, every time.
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	touch $(READY)
 

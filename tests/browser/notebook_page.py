@@ -49,6 +49,8 @@ RUN_OR_FAILED = f"""() => {{
   const left = prompts.findIndex(one => !/\\[\\d+\\]/.test(one.textContent));
   return left < 0 ? 'run' : `failed: code cell ${{left + 1}} of ${{prompts.length}} never ran`;
 }}"""
+CONTENT = """async img =>
+  [...new Uint8Array(await (await fetch(img.src)).arrayBuffer())]"""
 LOADED = "img => img.complete && img.naturalWidth > 0"
 WIDTHS = """() => [...document.querySelectorAll('.jp-OutputArea-output img')]
   .filter(one => one.checkVisibility()).map(one => one.naturalWidth)"""
@@ -172,6 +174,11 @@ class WidgetOnPage:
         self.picture.scroll_into_view_if_needed()
         self.root.page.wait_for_function(LOADED, arg=self.picture.element_handle())
         return np.asarray(Image.open(io.BytesIO(self.picture.screenshot())).convert("RGB"))
+
+    def drawn(self) -> np.ndarray:
+        """The picture as the kernel has drawn it, RGB uint8 (H, W, 3)."""
+        content = self.picture.evaluate(CONTENT)
+        return np.asarray(Image.open(io.BytesIO(bytes(content))).convert("RGB"))
 
     @contextmanager
     def changes(self, words: Locator) -> Iterator[None]:

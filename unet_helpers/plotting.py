@@ -217,9 +217,8 @@ def draw_seeds(
         # The dots stand a little below the bar, or they would hide it.
         axis.plot(values, [row + 0.22] * len(values), "o", color=ORANGE, ms=4)
     for seed in dict.fromkeys(seed for scores in groups.values() for seed in scores):
-        rows = [row for row, scores in enumerate(groups.values()) if seed in scores]
-        path = [list(groups.values())[row][seed] for row in rows]
-        axis.plot(path, [row + 0.22 for row in rows], color=GREY, lw=0.8, zorder=1)
+        dots = [(s[seed], row + 0.22) for row, s in enumerate(groups.values()) if seed in s]
+        axis.plot(*zip(*dots, strict=True), color=GREY, lw=0.8, zorder=1)
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel=label, ylim=(len(names) - 0.5, -0.5))
 

@@ -260,18 +260,19 @@ def test_cut_out_is_saved_with_its_transparency_and_can_be_downloaded(notebook, 
 def test_reopened_without_a_kernel_it_shows_its_pictures(
     notebook, course, lab_without_kernels, new_page
 ):
-    shows_its_pictures(notebook, course, lab_without_kernels, new_page, kernel=False)
+    shows_its_pictures(notebook, course, lab_without_kernels, new_page)
 
 
 @of(*REOPENED_WITH_A_KERNEL)
 def test_reopened_with_a_new_kernel_it_shows_its_pictures(notebook, course, lab, new_page):
-    shows_its_pictures(notebook, course, lab, new_page, kernel=True)
+    shows_its_pictures(notebook, course, lab, new_page)
 
 
 def shows_its_pictures(
-    notebook: NotebookPage, course: Path, server: Lab, new_page: Callable, kernel: bool
+    notebook: NotebookPage, course: Path, server: Lab, new_page: Callable
 ) -> None:
     """Save the notebook, open a copy of it in another window, and hold its pictures to be there."""
+    kernel = server.starts_kernels
     notebook.save()
     copy = nbformat.read(course / "notebooks" / notebook.name, as_version=4).cells
     original = nbformat.read(ROOT / "notebooks" / notebook.name, as_version=4).cells

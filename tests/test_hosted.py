@@ -22,7 +22,7 @@ COLAB = {
     "albumentations": "2.0.8", "matplotlib": "3.10.0", "pandas": "2.2.2", "ipywidgets": "7.7.1",
     "ipython": "7.34.0", "filelock": "3.20.0", "kaggle": "2.0.2", "packaging": "25.0",
     "pydantic": "2.12.3", "pyyaml": "6.0.3", "requests": "2.32.4", "safetensors": "0.7.0",
-    "tensorboard": "2.19.0", "tqdm": "4.67.1",
+    "scipy": "1.16.3", "tensorboard": "2.19.0", "tqdm": "4.67.1",
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from unet_helpers.environment import CourseError
 
@@ -66,5 +67,7 @@ def boundary_scores(
 
 
 def _distance_to(outline: np.ndarray) -> np.ndarray:
-    """The distance of every pixel to the nearest one of the outline, float32 (H, W)."""
-    return cv2.distanceTransform((~outline).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    """The distance of every pixel to the nearest one of the outline, float64 (H, W)."""
+    # OpenCV's is faster, but its last digits depend on where in memory the array lies
+    # (opencv/opencv issue 24082), and whether a pixel at just `tolerance` counts must not.
+    return ndimage.distance_transform_edt(~outline)

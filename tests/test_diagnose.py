@@ -498,6 +498,19 @@ def test_predictions(predict, found):
     assert quietly([batch()], predict=predict) == found
 
 
+@pytest.mark.parametrize(("momentum", "found"), [(0.1, "8 of BatchNorm's averages"),
+                                                 (0.0, "4 of BatchNorm's counters")])  # fmt: skip
+def test_batchnorm_left_in_training_mode_is_counted_by_its_averages(momentum, found):
+    layers = [layer for _ in range(4) for layer in (nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))]
+    model = nn.Sequential(*layers, nn.Conv2d(3, 1, 1))  # a mean and a variance in each of four
+    for layer in layers[1::2]:
+        layer.momentum = momentum
+    findings = diagnose(
+        [batch()], model, bce_loss, predict=lambda m, x: predict_classes(m(x)), quiet=True
+    )
+    assert names_of(findings) == ["mode"] and f" {found}" in findings[0].found
+
+
 def test_dropout_left_on_is_found_without_batchnorm():
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Dropout(0.5), nn.Conv2d(8, 1, 1))
     assert quietly([batch()], model, predict=lambda m, x: predict_classes(m(x))) == ["mode"]

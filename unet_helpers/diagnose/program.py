@@ -105,7 +105,10 @@ def check_mode(patient: Patient, predict: Callable) -> Finding | None:
     changed = [n for n, b in model.named_buffers() if not torch.equal(b, before[n])]
     cure = "model.eval() before predicting, model.train() before training again"
     if changed:
-        found = f"predicting has changed {len(changed)} of BatchNorm's averages"
+        averages = [name for name in changed if not name.endswith("num_batches_tracked")]
+        found = f"predicting has changed {len(averages)} of BatchNorm's averages"
+        if not averages:  # a momentum of 0 keeps them, and only the counters tell
+            found = f"predicting has moved on {len(changed)} of BatchNorm's counters"
         return Finding("mode", found, cure)
     alone = _as_masks(predict(model.train(), images[:1]))
     # Batches of another size are added up in another order: a pixel on the edge may tip over.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -94,6 +95,22 @@ def test_finds_the_broken_program_and_is_silent_on_the_mended_one(clinic, case):
     assert names["well"][case] == [], printed[case]
     assert f"FOUND  {case}: " in printed[case] and "cure: " in printed[case]
     assert "Nothing found. Looked at: " in printed[case]
+
+
+def test_the_page_shows_workers_that_hang_where_it_says_and_mended_ones_that_do_not():
+    cells = {c.id: c for c in nbformat.read(NOTEBOOK, as_version=4).cells}
+    program = ast.literal_eval(cells["clinic-138"].source.partition(" = ")[2])
+    hangs, mended, examined = (
+        cells[name].outputs[0].text for name in ("clinic-140", "clinic-145-run", "clinic-143")
+    )
+    assert hangs.count("here it is") == 1 and hangs.endswith("ended\n")
+    assert mended.count("here it is") == 2 and "ended" not in mended
+    first = re.search(r'File "<string>", line (\d+) in __getitem__', examined)
+    line = program.splitlines()[int(first[1]) - 1]
+    assert line.strip().startswith("with LOG:") and f"# line {first[1]}" in line
+    assert f"in line {first[1]} of the program" in cells["clinic-144"].source
+    own = [said for said in examined.splitlines() if not said.startswith((" ", "FOUND", "Not "))]
+    assert own == ["Timeout (0:00:02)!"]
 
 
 @together

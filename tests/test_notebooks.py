@@ -257,6 +257,7 @@ def test_stored_outputs_name_no_machine(path):
     for text in map(str, texts):
         assert not [folder for folder in folders if str(folder) in text and len(str(folder)) > 5]
         assert not absolute.search(text), text
+        assert not re.search(r"\bpid \d", text), "another number in every run"
     assert set(notebook.metadata) <= {"kernelspec", "language_info"}
     assert set(notebook.metadata.language_info) == {"name"}
     assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)

@@ -26,6 +26,7 @@ from skimage.measure import label
 
 from unet_helpers import cli
 from unet_helpers.environment import course_root
+from unet_helpers.model import UNET
 
 TINY = ("height=32", "width=48", "features=[4, 8]", "batch_size=8", "augment=none", "device=cpu")
 STUDIO = str(course_root() / "configs" / "studio.yaml")
@@ -134,6 +135,24 @@ def test_evaluate_on_validation_agrees_with_the_history_of_the_run(run, trained,
     with (trained / "history.csv").open(newline="") as file:
         best = max(float(row["dice_mean"]) for row in csv.DictReader(file))
     assert json.loads(said.out)["dice_mean"] == pytest.approx(best, abs=1e-6)
+
+
+def test_with_accumulate_no_command_takes_more_than_a_part_at_a_time(
+    run, prepared, tmp_path, monkeypatch
+):
+    """Training, measuring, the saved pictures and `evaluate`: all on a GPU with little memory."""
+    sizes, forward = {}, UNET.forward
+
+    def seen(model, images):
+        sizes.setdefault(model.training, set()).add(len(images))
+        return forward(model, images)
+
+    monkeypatch.setattr(UNET, "forward", seen)
+    words = ("--data", prepared, "--out", tmp_path / "run", "epochs=1", "accumulate=4")
+    assert run("train", STUDIO, *TINY, *words).code == 0
+    assert len(list((tmp_path / "run" / "saved_images").glob("pred_*.png"))) == 8
+    evaluated = run("evaluate", tmp_path / "run" / "best.pt", "--data", prepared)
+    assert evaluated.code == 0 and sizes == {True: {2}, False: {2}}
 
 
 def test_resume_goes_on_and_a_second_start_is_refused(run, trained, prepared, tmp_path):

@@ -141,7 +141,10 @@ def test_many_classes_with_weights_and_ignored_pixels_are_the_run_of_one(tmp_pat
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_every_photo_is_measured_once_and_counts_once(tmp_path, size):
-    """Seven photos, which neither two nor three processes share equally; and fewer than both."""
+    """Seven photos, which neither two nor three processes share equally; and fewer than both.
+
+    And in parts of the loader's batches.
+    """
     model = model_of(blob_config(**MANY))
     options = {"loss_fn": make_loss("ce_dice", (1, 3, 9), 255), "ignore_index": 255}
     for photos in (7, 1):
@@ -151,7 +154,9 @@ def test_every_photo_is_measured_once_and_counts_once(tmp_path, size):
         def work(world, loader=loader):
             return measure(shared(loader, world), model, FP32, **options)
 
-        for scores, loss in no_errors(together(work, size, tmp_path / str(photos))):
+        in_parts = measure(loader, model, FP32, **options, at_a_time=1)
+        in_turns = no_errors(together(work, size, tmp_path / str(photos)))
+        for scores, loss in [in_parts, *in_turns]:
             assert scores == expected[0]  # per_image rows and their order included
             for part in ("tp", "fp", "fn", "tn"):
                 one, other = getattr(scores.counts, part), getattr(expected[0].counts, part)

@@ -300,6 +300,17 @@ def test_whole_and_scaled_photos_never_share_a_cache(prepared, classes):
 # --- too little memory ---------------------------------------------------------------------------
 
 
+# One line, as torch writes it.
+OUT_OF_MEMORY = (
+    "CUDA out of memory. Tried to allocate 3.44 GiB. GPU 0 has a total capacity of 14.74 GiB of "
+    "which 2.98 GiB is free. Process 3021 has 11.75 GiB memory in use. Of the allocated memory "
+    "11.35 GiB is allocated by PyTorch, and 259.15 MiB is reserved by PyTorch but unallocated. If "
+    "reserved but unallocated memory is large try setting PYTORCH_CUDA_ALLOC_CONF="
+    "expandable_segments:True to avoid fragmentation.  See documentation for Memory Management  "
+    "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"
+)
+
+
 class Hungry(nn.Module):
     """A network on a GPU with room for so many photos at a time."""
 
@@ -309,13 +320,13 @@ class Hungry(nn.Module):
 
     def forward(self, images):
         if len(images) > self.room:
-            raise self.error("CUDA out of memory. Tried to allocate 3.00 GiB.\nGPU 0 has …")
+            raise self.error(OUT_OF_MEMORY)
         return self.layer(images)
 
 
 def test_the_remedies_come_in_order_and_following_them_helps(tmp_path):
     config, room = blob_config(epochs=1, batch_size=8), 2
-    loaders = blob_loaders(val=2)
+    loaders = blob_loaders(val=8)
     tried = []
     while True:
         try:
@@ -324,7 +335,7 @@ def test_the_remedies_come_in_order_and_following_them_helps(tmp_path):
         except CourseError as error:
             message = str(error)
             tried.append(config.accumulate)
-        assert "Tried to allocate 3.00 GiB" in message and "GPU 0 has" not in message
+        assert "found CUDA out of memory. Tried to allocate 3.44 GiB. What to do" in message
         remedies = ("1. accumulate=", "2. activation_checkpointing=true", "3. height=16 width=16")
         order = [message.index(remedy) for remedy in remedies]
         assert order == sorted(order) and "first 2 go with --resume" in message
@@ -332,6 +343,18 @@ def test_the_remedies_come_in_order_and_following_them_helps(tmp_path):
         config = config.model_copy(update={"accumulate": wanted})
     assert tried == [1, 2] and config.accumulate == 4  # 8, 4, then 2 photos at a time
     assert load_checkpoint(tmp_path / "last.pt")["epoch"] == 1
+
+
+def test_one_photo_is_one_photo():
+    with pytest.raises(CourseError) as caught, explained(blob_config(accumulate=4)):
+        raise torch.OutOfMemoryError(OUT_OF_MEMORY)
+    assert "room for 2 photos of" in str(caught.value)
+    assert "accumulate=8 (1 photo at a time" in str(caught.value)
+    with (
+        pytest.raises(CourseError, match="room for 1 photo of"),
+        explained(blob_config(accumulate=8)),
+    ):
+        raise torch.OutOfMemoryError(OUT_OF_MEMORY)
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,7 @@ def _train(
     from .distributed import current_world
     from .environment import seed_everything
     from .inference import save_predictions_as_imgs
+    from .shares import in_parts, photos_at_a_time
     from .training import fit, loaders_from_config
 
     seed_everything(config.seed)
@@ -183,7 +184,8 @@ def _train(
         return
     best = max(rows, key=lambda row: row["dice_mean"])
     model, _ = load_model(out / "best.pt", device)
-    save_predictions_as_imgs(itertools.islice(val_loader, 1), model, out / "saved_images", device)
+    batch = in_parts(itertools.islice(val_loader, 1), photos_at_a_time(config, current_world()))
+    save_predictions_as_imgs(batch, model, out / "saved_images", device)
     print(
         f"best validation Dice {best['dice_mean']:.4f} ({config.height}×{config.width}, "
         f"{prepared.count('val')} images) in epoch {best['epoch']}: {out / 'best.pt'}"

@@ -12,7 +12,7 @@ from .environment import CourseError, Precision, pick_precision
 from .loaders import split_loader
 from .metrics import Scores, SegmentationMetrics, predict_classes
 from .pets import Pets
-from .shares import world_of
+from .shares import in_parts, world_of
 from .split import Prepared
 
 __all__ = ["check_accuracy", "evaluate", "measure"]
@@ -26,18 +26,20 @@ def measure(
     threshold: float = 0.5,
     loss_fn: Callable | None = None,
     ignore_index: int | None = None,
+    at_a_time: int | None = None,
 ) -> tuple[Scores, float]:
     """Scores and mean loss per image of a whole loader; the model's mode is then as before.
 
     The loss is that of each image by itself: the mean is then the same however the images are cut
     into batches, also where a loss weighs pixels. Of a loader that several processes share, the
-    scores and the loss of all images, in each of them.
+    scores and the loss of all images, in each of them. at_a_time: so many images at most are in the
+    network together (None: the loader's batches).
     """
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     metrics, total, seen = None, 0.0, 0
-    for images, masks, stems in loader:
+    for images, masks, stems in loader if at_a_time is None else in_parts(loader, at_a_time):
         masks = masks.to(device, non_blocking=True)
         with precision.autocast():
             logits = model(images.to(device, non_blocking=True))  # (B, C, H, W)

@@ -16,7 +16,7 @@ from .distributed import ALONE, World, current_world
 from .environment import CourseError, pick_device, pick_workers
 from .pairs import MASK_SUFFIXES
 from .pets import PetDataset, Pets, open_pets
-from .shares import shared
+from .shares import photos_at_a_time, shared
 from .split import SPLITS, Prepared, load_prepared
 
 CAR_MASK = f"{MASK_SUFFIXES[0]}.gif"  # how the masks of an archive pair end
@@ -121,7 +121,10 @@ def _car_loaders(
 
 
 def split_loader(config: TrainConfig, prepared: Prepared | Pets, split: str) -> DataLoader:
-    """Every image of one split ("train", "val" or "test"), in order, without augmentation."""
+    """Every image of one split ("train", "val" or "test"), in order, without augmentation.
+
+    With accumulate, its batches are the parts in which a batch goes through the network.
+    """
     size = (config.height, config.width)
     if isinstance(prepared, Pets):
         dataset = _pets(config, prepared, split, eval_transform(*size))
@@ -129,9 +132,7 @@ def split_loader(config: TrainConfig, prepared: Prepared | Pets, split: str) -> 
         folders = prepared.images(split), prepared.masks(split)
         how = {"size": size, "scaled_decode": config.scaled_decode, **_labels(config)}
         dataset = CarvanaDataset(*folders, eval_transform(*size), **how)
-    return make_loader(
-        dataset, config.batch_size, shuffle=False, num_workers=0, pin_memory=False, seed=config.seed
-    )
+    return make_loader(dataset, photos_at_a_time(config), seed=config.seed)
 
 
 def until(batches: Iterable, deadline: float, world: World = ALONE) -> Iterator:

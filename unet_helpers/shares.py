@@ -1,4 +1,7 @@
-"""How the processes of a run share the photos: each batch in training, each photo in measuring."""
+"""How the processes of a run share the photos: each batch in training, each photo in measuring.
+
+And how many of its share a process takes at a time.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from .config import TrainConfig
 from .dataset import EpochSampler
 from .distributed import ALONE, World, per_process
 from .environment import CourseError
@@ -59,6 +63,23 @@ def shared(loader: DataLoader, world: World) -> DataLoader:
         worker_init_fn=loader.worker_init_fn,
         generator=loader.generator,
     )
+
+
+def photos_at_a_time(config: TrainConfig, world: World = ALONE) -> int:
+    """How many photos of a batch are in the network of a process together, at most."""
+    return -(-config.batch_size // (world.size * config.accumulate))
+
+
+def photos(count: int) -> str:
+    """So many photos, in words."""
+    return f"{count} photo{'' if count == 1 else 's'}"
+
+
+def in_parts(batches: Iterable, most: int) -> Iterator[tuple]:
+    """The batches of a loader, each cut into parts of `most` photos; a last one may have fewer."""
+    for images, masks, stems in batches:
+        names = (stems[first : first + most] for first in range(0, len(stems), most))
+        yield from zip(images.split(most), masks.split(most), names, strict=True)
 
 
 @dataclass(frozen=True)

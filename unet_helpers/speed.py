@@ -25,7 +25,7 @@ from .distributed import ALONE, World
 from .environment import CourseError
 from .losses import finite_number, pixel_weight
 from .model import DoubleConv
-from .shares import Share
+from .shares import Share, photos, photos_at_a_time
 
 __all__ = ["divisor_of", "explained", "recomputing", "slower_averages", "train_in_parts", "wrapped"]
 
@@ -216,13 +216,12 @@ def explained(config: TrainConfig, world: World = ALONE, out: Path | None = None
 
 
 def _out_of_memory(config: TrainConfig, world: World, said: str, out: Path | None) -> CourseError:
-    own = config.batch_size // world.size
-    now = -(-own // config.accumulate)  # photos that go through the network together
+    own, now = config.batch_size // world.size, photos_at_a_time(config, world)
     remedies = []
     if now > 1:
         parts = -(-own // (now // 2))
         remedies.append(
-            f"accumulate={parts} ({now // 2} photos at a time and still {config.batch_size} in a "
+            f"accumulate={parts} ({photos(now // 2)} at a time and still {config.batch_size} in a "
             "step, so only BatchNorm sees fewer)"
         )
     if not config.activation_checkpointing:
@@ -233,10 +232,12 @@ def _out_of_memory(config: TrainConfig, world: World, said: str, out: Path | Non
     remedies.append(f"height={sides[0]} width={sides[1]} (fewer pixels, and coarser outlines)")
     order = "; ".join(f"{n}. {text}" for n, text in enumerate(remedies, start=1))
     kept = f"; the first {len(remedies) - 1} go with --resume" if out and len(remedies) > 1 else ""
+    # How much was wanted; what follows on the same line is advice that competes with this one.
+    found = ". ".join(said.strip().splitlines()[0].split(". ")[:2])
     return CourseError(
         "memory of the device",
-        expected=f"room for {now} photos of {config.height}×{config.width} at a time, with "
+        expected=f"room for {photos(now)} of {config.height}×{config.width} at a time, with "
         f"features {list(config.features)}",
-        found=said.strip().splitlines()[0],
+        found=found,
         mend=f"try in this order: {order}{kept}. Other programs may also hold memory (nvidia-smi)",
     )

@@ -32,7 +32,7 @@ from .run_folder import (
     write_history,
 )
 from .run_state import RunState, prepare_run
-from .shares import require_shared, shares
+from .shares import photos_at_a_time, require_shared, shares
 from .speed import divisor_of, explained, recomputing, slower_averages, train_in_parts
 
 __all__ = [
@@ -222,9 +222,10 @@ def _one_epoch(
         train_loss = _train(run, train_loader, loss_fn, precision, deadline, advance)
         seconds = max(run.world.gather(time.perf_counter() - start))
         bar.set_description(f"{title}, measuring")
-        scores, val_loss = measure(
-            val_loader, run.evaluated, precision, loss_fn=loss_fn, ignore_index=ignored
-        )
+        # What does not fit into training does not fit into measuring either.
+        most = photos_at_a_time(run.config, run.world) if _cuts(run) else None
+        how = {"loss_fn": loss_fn, "ignore_index": ignored, "at_a_time": most}
+        scores, val_loss = measure(val_loader, run.evaluated, precision, **how)
     facts = {"epoch": epoch, "learning_rate": run.last_rate(), "seconds": seconds}
     row = history_row(run.config, scores, train_loss, val_loss, **facts)
     if progress:
@@ -233,6 +234,11 @@ def _one_epoch(
             f"Dice {scores.dice_mean:.4f}, {seconds:.0f} s"
         )
     return row
+
+
+def _cuts(run: RunState) -> bool:
+    """Whether batches go through the network in parts, or in several processes."""
+    return run.config.accumulate > 1 or run.world.size > 1
 
 
 def _train(
@@ -250,7 +256,7 @@ def _train(
         # schedule to be ahead of the optimizer.
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
         batches, train = loader, train_fn
-        if config.accumulate > 1 or world.size > 1:
+        if _cuts(run):
             batches = shares(loader, world)
             weigh = divisor_of(config)
             train = partial(train_in_parts, parts=config.accumulate, world=world, weigh=weigh)

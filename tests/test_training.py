@@ -584,12 +584,16 @@ def test_the_first_step_after_resuming_has_the_longer_run_s_rate(tmp_path):
     assert run.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
 
 
-def test_resuming_where_nothing_is_starts_a_run(tmp_path):
+def test_resuming_where_nothing_is_starts_a_run_and_says_so(tmp_path, capsys):
     config = blob_config(epochs=1)
     history = fit(
         a_model(config), *blob_loaders(), config, tmp_path / "new", resume=True, progress=False
     )
     assert len(history) == 1
+    said = f"Nothing to resume in {tmp_path / 'new'}: starting at epoch 1."
+    assert capsys.readouterr().out.splitlines() == [said]
+    fit(a_model(config), *blob_loaders(), config, tmp_path / "another", progress=False)
+    assert "resume" not in capsys.readouterr().out
 
 
 def test_patience_ends_a_run(tmp_path, capsys):

@@ -26,6 +26,7 @@ from .config import TrainConfig
 from .distributed import ALONE, World
 from .environment import CourseError, Precision
 from .run_folder import check_resumable
+from .shares import photos
 from .speed import wrapped
 
 
@@ -148,13 +149,14 @@ class RunState:
         if before == now:
             return None
         different = (
-            f"BatchNorm takes mean and spread over {batch // now} photos in place of "
+            f"BatchNorm takes mean and spread over {photos(batch // now)} in place of "
             f"{batch // before} (between GPUs over all {batch}, as one process does)"
         )
+        were = f"{'was' if before == 1 else 'were'} {before}"
         return (
             f"Resumed after epoch {len(self.history)}, with {now} process{'es' * (now > 1)} where "
-            f"there were {before}. The same: batches of {batch} photos ({batch // now} for each "
-            f"process in place of {batch // before}), their order, augmentation and schedule. "
+            f"there {were}. The same: batches of {photos(batch)} ({batch // now} for each process "
+            f"in place of {batch // before}), their order, augmentation and schedule. "
             f"Different: {'nothing' if self.config.norm == 'none' else different}."
         )
 

@@ -161,6 +161,8 @@ def _start(run: RunState, out: Path, resume: bool) -> None:
         if changed:
             _say(run, changed)
     else:
+        if resume:
+            _say(run, f"Nothing to resume in {out}: starting at epoch 1.")
         world.from_first(lambda: refuse_existing(out))
         seed_everything(run.config.seed)
         # Saved before the first step: a disk that cannot take it shows now, not after an epoch.

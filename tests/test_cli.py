@@ -24,7 +24,7 @@ from make_pairs import make_archive_pair
 from PIL import Image
 from skimage.measure import label
 
-from unet_helpers import cli
+from unet_helpers import cli, distributed
 from unet_helpers.environment import course_root
 from unet_helpers.model import UNET
 
@@ -326,9 +326,13 @@ def test_a_number_of_processes_that_cannot_share_a_batch(run, prepared, monkeypa
     words = ("train", STUDIO, *TINY, "--data", prepared)
     said = run(*words)
     assert_refused(said, "batch_size=8", "3 processes", "2.67 photos", "batch_size=6 or 9")
-    assert "4 or 8 processes" in said.err
-    monkeypatch.setenv("LOCAL_RANK", "1")  # the others only repeat it
-    assert run(*words) == (2, "", "")
+    assert "2 or 4 processes" in said.err
+    # The others let the first one speak, and repeat it where nobody has ended them meanwhile.
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    waited = []
+    monkeypatch.setattr(distributed.time, "sleep", waited.append)
+    assert run(*words) == said
+    assert waited == [distributed.REPORT_SECONDS]
 
 
 # --- data

@@ -14,11 +14,11 @@ import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 from blobs import Blobs, blob_config
 from make_pairs import make_archive_pair
 from processes import environment, free_port, no_errors, together
@@ -26,12 +26,14 @@ from test_many_classes import TwoBlobs
 from torch import nn
 from torch.utils.data import DataLoader
 
+from unet_helpers import distributed
 from unet_helpers.checkpoint import load_checkpoint, model_from_config
 from unet_helpers.dataset import make_loader
 from unet_helpers.distributed import ALONE, current_world, own_device, per_process
 from unet_helpers.environment import CourseError, course_root, pick_precision
 from unet_helpers.evaluation import measure
 from unet_helpers.losses import bce_dice_loss, make_loss
+from unet_helpers.model import UNET
 from unet_helpers.run_folder import read_history
 from unet_helpers.shares import shared, shares
 from unet_helpers.speed import train_in_parts, wrapped
@@ -179,19 +181,54 @@ def test_a_run_of_two_is_the_run_of_one_and_resumes_with_any_number(tmp_path, ca
     for name, weight in one["ema"].items():
         torch.testing.assert_close(two["ema"][name], weight, rtol=1e-3, atol=1e-5)
 
-    def stopped(world):
-        return blob_run(config, tmp_path / "three", world, on_epoch=lambda row, _: row["epoch"] < 2)
+    def stopped(world, name="three"):
+        return blob_run(config, tmp_path / name, world, on_epoch=lambda row, _: row["epoch"] < 2)
+
+    def resumed_in(name, world):
+        return blob_run(config, tmp_path / name, world, seed=9, resume=True)
 
     capfd.readouterr()
     no_errors(together(stopped, 4, tmp_path / "b"))
     said = capfd.readouterr().out
     assert said.count("Stopped after epoch 2 of 3, as asked") == 1  # the first process says it
-    resumed = blob_run(config, tmp_path / "three", ALONE, seed=9, resume=True)
+    resumed = resumed_in("three", ALONE)
     said = capfd.readouterr().out
     assert "after epoch 2, with 1 process where there were 4" in said
     assert "batches of 8 photos (8 for each process in place of 2)" in said
     assert "Different: nothing." in said  # without BatchNorm
     assert_same_history(resumed, straight)
+
+    stopped(ALONE, "four")
+    answers = together(lambda world: resumed_in("four", world), 2, tmp_path / "c")
+    assert "with 2 processes where there was 1. The same" in capfd.readouterr().out
+    for resumed in no_errors(answers):
+        assert_same_history(resumed, straight)
+
+
+@pytest.mark.parametrize("switch", ["activation_checkpointing", "compile"])
+def test_the_switches_that_change_the_network_work_in_several_processes(
+    tmp_path, monkeypatch, switch
+):
+    """And none has more than its part of a batch in the network, in measuring as in training."""
+    # The real compiler takes most of a minute; what is tested here is what lies around it.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    alone = blob_run(without_norm(), tmp_path / "one", ALONE)
+    config = without_norm(accumulate=2, **{switch: True})
+
+    def work(world):
+        sizes, forward = set(), UNET.forward
+
+        def seen(model, images):
+            sizes.add(len(images))
+            return forward(model, images)
+
+        if switch != "compile":  # a compiler would see all of this as well
+            UNET.forward = seen
+        return blob_run(config, tmp_path / "two", world), sizes
+
+    for history, sizes in no_errors(together(work, 2, tmp_path / "a")):
+        assert_same_history(history, alone, rel=1e-3)
+        assert sizes <= {1, 2}
 
 
 def test_one_process_writes_the_files(tmp_path):
@@ -236,9 +273,10 @@ def test_a_budget_of_time_ends_all_of_them_after_the_same_batch(tmp_path):
 @pytest.mark.parametrize(
     ("batch", "size", "pieces"),
     [
-        (8, 3, ("batch_size=6 or 9", "2.67 photos", "2 or 4 or 8 processes")),
-        (2, 4, ("batch_size=4", "0.50 photos")),
-        (1, 2, ("batch_size=2", "start 1 processes")),
+        (8, 3, ("batch_size=6 or 9", "2.67 photos", "start 2 or 4 processes.")),
+        (96, 5, ("batch_size=95 or 100", "19.20 photos", "start 4 or 6 processes.")),
+        (2, 4, ("batch_size=4", "0.50 photos", "start 2 processes.")),
+        (1, 2, ("batch_size=2", "start 1 process.")),
     ],
 )
 def test_a_batch_that_cannot_be_shared(batch, size, pieces):
@@ -294,13 +332,30 @@ def test_a_process_that_dies_is_noticed_by_the_others(tmp_path):
     (tmp_path / "a").mkdir()
     torch.save(None, tmp_path / "a" / "1.pt")  # it leaves none
     message = str(together(work, 2, tmp_path / "a")[0])
-    assert "process 0 of 2" in message and "one of them has ended" in message
+    assert "process 0 of 2" in message and "usually another process has ended" in message
     assert "last.pt" in message and "--resume" in message
     assert load_checkpoint(tmp_path / "run" / "last.pt")["epoch"] == 0
     assert_same_history(
         blob_run(config, tmp_path / "run", ALONE, resume=True),
         blob_run(config, tmp_path / "other", ALONE),
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (dist.DistBackendError("NCCL error in: NCCLUtils.cpp:77, invalid usage"), "invalid usage"),
+        (RuntimeError("[/a/gloo/pair.cc:534] Connection closed by peer"), "(Connection closed by"),
+    ],
+)
+def test_an_exchange_that_breaks_off_for_any_reason_says_which(monkeypatch, error, kept):
+    """A set-up of NCCL that does not work need not mean that a process has ended."""
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(CourseError) as caught, distributed._explained_loss():
+        raise error
+    assert "found that the exchange broke off (" in str(caught.value) and kept in str(caught.value)
+    with pytest.raises(RuntimeError, match="shapes"), distributed._explained_loss():
+        raise RuntimeError("shapes do not fit")
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -320,6 +375,7 @@ def test_a_meeting_point_that_nobody_reaches(rank):
     last = done.stderr.strip().splitlines()[-1]
     assert f"the meeting point 127.0.0.1:{port}" in last and "within 2 s" in last
     assert "first host" in last and "torchrun --standalone" in last
+    assert "set UNET_COURSE_JOIN_SECONDS to more" in last
 
 
 def test_a_number_that_is_none_is_named(monkeypatch):
@@ -344,9 +400,9 @@ def prepared(tmp_path_factory):
     return prepare(pair, folder / "prepared", progress=False).root
 
 
-def torchrun(words: list, *options: str, log: Path | None = None) -> subprocess.Popen:
+def torchrun(words: list, *options: str, program=("-m", "unet_helpers")) -> subprocess.Popen:
     """torchrun -m unet_helpers train …, on loopback, as a process of its own group."""
-    call = [sys.executable, "-m", "torch.distributed.run", *options, "-m", "unet_helpers", *words]
+    call = [sys.executable, "-m", "torch.distributed.run", *options, *program, *words]
     quiet = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     return subprocess.Popen(
         [str(word) for word in call], cwd=course_root(), env=os.environ | quiet,
@@ -382,8 +438,48 @@ def test_two_hosts_meet_and_one_of_them_writes(tmp_path, prepared):
     assert_same_history(read_history(tmp_path / "run"), read_history(tmp_path / "alone"), rel=1e-3)
 
 
+LATE = """
+import os, sys, time
+from pathlib import Path
+from unet_helpers import cli, distributed
+
+waits, sleep = Path(sys.argv.pop(1)), time.sleep
+
+def tell(seconds):
+    waits.touch()
+    sleep(seconds)
+
+if os.environ["LOCAL_RANK"] == "0":
+    while not waits.exists():
+        sleep(0.05)
+else:
+    distributed.time.sleep = tell
+sys.exit(cli.main())
+"""
+
+
 @pytest.mark.slow
-def test_a_killed_worker_ends_the_run_with_a_word_and_a_checkpoint(tmp_path, prepared, capsys):
+def test_a_batch_that_cannot_be_shared_is_said_once_and_the_first_process_may_be_late(
+    tmp_path, prepared
+):
+    """It comes to the check when the other one has been through it."""
+    words = ["train", STUDIO, *TINY, "batch_size=7", "--data", prepared, "--out", tmp_path / "run"]
+    options = ["--standalone", "--nproc-per-node", "2", "--no-python"]
+    late = (sys.executable, "-c", LATE, tmp_path / "waits")
+    process = torchrun(words, *options, program=late)
+    said = output_of(process)
+    assert process.returncode == 1, said
+    errors = re.findall(r"^error: .*", said, re.MULTILINE)
+    assert len(errors) == 1 and "batch_size=7: expected a number that 2" in errors[0], said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_worker_ends_the_run_with_a_word_and_a_checkpoint(
+    tmp_path, prepared, capsys, killed
+):
+    """Also that of rank 0, which writes the files."""
     out = tmp_path / "run"
     words = ["train", STUDIO, *TINY, "--data", prepared, "--out", out]
     process = torchrun([*words, "epochs=500"], "--standalone", "--nproc-per-node", "2")
@@ -391,11 +487,11 @@ def test_a_killed_worker_ends_the_run_with_a_word_and_a_checkpoint(tmp_path, pre
         time.sleep(0.05)
     workers = psutil.Process(process.pid).children(recursive=True)
     ranks = {int(w.environ().get("RANK", -1)): w for w in workers}
-    ranks[1].kill()
+    ranks[killed].kill()
     said = output_of(process)
     assert process.returncode == 1, said
     errors = re.findall(r"^error: .*", said, re.MULTILINE)
-    assert len(errors) == 1, said  # the first process is the only one left
+    assert len(errors) == 1, said  # the other process is the only one left
     assert "--resume" in errors[0] and "last.pt" in errors[0]
     assert "Signal 9 (SIGKILL)" in said  # torchrun says which one it was
     finished = load_checkpoint(out / "last.pt")["epoch"]
@@ -411,12 +507,19 @@ def test_a_killed_worker_ends_the_run_with_a_word_and_a_checkpoint(tmp_path, pre
 
 
 @pytest.mark.slow
-def test_torchrun_gives_up_on_a_host_that_never_comes():
+@pytest.mark.parametrize(
+    ("conf", "error"),
+    [
+        ("join_timeout=2,read_timeout=5", "RendezvousTimeoutError"),
+        ("is_host=0,read_timeout=3", "RendezvousConnectionError"),  # this one is not the first host
+    ],
+)
+def test_torchrun_gives_up_on_a_host_that_never_comes(conf, error):
     process = torchrun(
         ["train", STUDIO], "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d",
         "--rdzv-endpoint", f"localhost:{free_port()}",
-        "--rdzv-conf", "join_timeout=2,read_timeout=5",
+        "--rdzv-conf", conf,
     )  # fmt: skip
     said = output_of(process)
     assert process.returncode == 1
-    assert "RendezvousTimeoutError" in said
+    assert error in said

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ import torch.distributed as dist
 from .environment import CourseError, pick_device
 
 JOIN_SECONDS = 120  # to find the others; UNET_COURSE_JOIN_SECONDS in the environment changes it
+REPORT_SECONDS = 30  # for the first process of a machine to say what is wrong
 MEND_AFTER_LOSS = (
     "look for the message of the process that ended first (killed from outside, it left none); "
     "last.pt in the folder of the run holds it as it was after its last finished epoch: start the "
@@ -107,13 +108,17 @@ def started_processes() -> int:
 
 @contextmanager
 def once() -> Iterator[None]:
-    """For checks that come out alike in all processes of a machine: its first one reports."""
+    """For checks that come out alike in all processes of a machine: its first one reports.
+
+    torchrun ends all of them when one has ended. So the others wait for that: the first one might
+    be slower, and be ended before it has spoken. Whoever is still there then reports as well.
+    """
     try:
         yield
     except CourseError:
-        if started_processes() == 1 or _number("LOCAL_RANK", 0) == 0:
-            raise
-        sys.exit(2)
+        if started_processes() > 1 and _number("LOCAL_RANK", 0) > 0:
+            time.sleep(REPORT_SECONDS)
+        raise
 
 
 def per_process(batch_size: int, size: int) -> int:
@@ -122,11 +127,13 @@ def per_process(batch_size: int, size: int) -> int:
         below, above = batch_size - batch_size % size, batch_size + size - batch_size % size
         choice = f"batch_size={below} or {above}" if below else f"batch_size={above}"
         fits = [n for n in range(1, batch_size + 1) if batch_size % n == 0]
+        near = [n for n in fits if n < size][-1:] + [n for n in fits if n > size][:1]
+        processes = f"{' or '.join(map(str, near))} process{'' if near == [1] else 'es'}"
         raise CourseError(
             f"batch_size={batch_size}",
             expected=f"a number that {size} processes can share equally",
             found=f"{batch_size} / {size} = {batch_size / size:.2f} photos for each",
-            mend=f"set {choice}, or start {' or '.join(map(str, fits[-3:]))} processes",
+            mend=f"set {choice}, or start {processes}",
         )
     return batch_size // size
 
@@ -163,7 +170,7 @@ def own_device(name: str) -> torch.device:
 def joined(device: torch.device) -> Iterator[World]:
     """Join the other processes for the time of a block; alone, there is nothing to join.
 
-    Raises CourseError when they cannot be reached within JOIN_SECONDS, when one of them has ended,
+    Raises CourseError when they cannot be reached within JOIN_SECONDS, when they no longer answer,
     and in a process that is told to end (torchrun tells all of them when one has ended).
     """
     if started_processes() == 1:
@@ -196,8 +203,8 @@ def _meet(backend: str) -> None:
             f"{seconds} s",
             found=str(problem).strip().splitlines()[0][:200] or type(problem).__name__,
             mend="check that the first host runs, that the address and port are its own and open "
-            "to the others, and that every host was started with the same options; on one machine "
-            "use torchrun --standalone",
+            "to the others, and that every host was started with the same options; where one comes "
+            "later, set UNET_COURSE_JOIN_SECONDS to more; on one machine use torchrun --standalone",
         ) from problem
 
 
@@ -212,7 +219,10 @@ def _told_to_end(number: int, frame: object) -> None:
 
 @contextmanager
 def _explained_loss() -> Iterator[None]:
-    """Turn the network error that follows the death of another process into a clear word."""
+    """Turn an error of the network, as it follows the death of a process, into a clear word.
+
+    It may have other causes (NCCL that does not work, a time-out), so what was said is kept.
+    """
     try:
         yield
     except RuntimeError as problem:  # also what torch.distributed's own errors derive from
@@ -224,7 +234,7 @@ def _explained_loss() -> Iterator[None]:
         raise CourseError(
             f"process {os.environ.get('RANK')} of {os.environ.get('WORLD_SIZE')}",
             expected="an answer from every other process",
-            found=f"that one of them has ended ({said})",
+            found=f"that the exchange broke off ({said}); usually another process has ended",
             mend=MEND_AFTER_LOSS,
         ) from problem
 

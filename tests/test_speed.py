@@ -240,13 +240,14 @@ def run_with(prepared, folder, **changes):
 SWITCHES = [
     ({"cache": False}, {}, 0),
     ({"workers": 2}, {}, 0),
-    ({"pin_memory": False}, {}, 0),
     ({"activation_checkpointing": True}, {}, 1e-4),
     ({"channels_last": False}, {}, 1e-2),
     ({"accumulate": 2}, {"norm": "none"}, 1e-3),
     ({"compile": True}, {}, 1e-2),
     ({"compile": True, "activation_checkpointing": True, "accumulate": 2}, {"norm": "none"}, 1e-2),
     ({"precision": "bf16"}, {}, 0.1),
+    ({"precision": "fp16"}, {}, 0.1),
+    ({"precision": "fp16", "accumulate": 2}, {"norm": "none"}, 0.1),
     ({"scaled_decode": False}, {}, 0.05),
 ]
 
@@ -267,6 +268,16 @@ def test_a_switch_changes_the_speed_and_not_the_results(
         for key in ("train_loss", "val_loss"):
             assert other[key] == pytest.approx(one[key], rel=tolerance, abs=0)
         assert other["dice_mean"] == pytest.approx(one["dice_mean"], abs=tolerance)
+
+
+def test_pin_memory_is_for_nvidia_gpus(prepared):
+    """Where there is none, torch pins nothing: here it is only seen what the loaders are told."""
+    for wanted, device, pinned in ((True, "cuda", True), (False, "cuda", False),
+                                   (True, "cpu", False)):  # fmt: skip
+        config = blob_config(pin_memory=wanted, workers=0)
+        for loader in loaders_from_config(config, prepared, device=device):
+            assert loader.pin_memory is pinned
+            assert shared(loader, World(0, 2)).pin_memory is pinned
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from outlines import with_a_tree
 from skimage.segmentation import find_boundaries
 
+from unet_helpers import boundary as boundary_module
 from unet_helpers.boundary import boundary, boundary_scores
 from unet_helpers.environment import CourseError
 
@@ -50,6 +53,29 @@ def test_squares_with_distances_known_by_hand():
     assert boundary_scores(larger, true, 4.3).f1 == 1.0
 
 
+def test_outlines_far_from_the_frame_and_from_each_other():
+    """Nothing between an outline and the frame counts, everything between the two outlines does."""
+    cars = [square(150, 170, 40, (300, 500)), square(60, 330, 25, (300, 500))]
+    speck = np.zeros((300, 500), np.uint8)
+    speck[222, 77] = 1
+    for one, other in itertools.permutations([*cars, speck, cars[0] | speck], 2):
+        assert boundary_scores(one, other, 2) == pytest.approx(with_a_tree(one, other, 2), abs=1e-9)
+
+
+def test_distances_are_taken_in_the_smallest_box_around_both_outlines(monkeypatch):
+    """On a photo of 1918×1280 most pixels lie outside, and each would cost as much as another."""
+    seen, real = [], boundary_module.ndimage.distance_transform_edt
+
+    def spied(background):
+        seen.append(background.shape)
+        return real(background)
+
+    monkeypatch.setattr(boundary_module.ndimage, "distance_transform_edt", spied)
+    shape = (1280, 1918)
+    boundary_scores(square(500, 700, 40, shape), square(490, 720, 40, shape))
+    assert seen == [(50, 60)] * 2
+
+
 def test_a_car_cut_off_by_the_frame_has_no_outline_there():
     mask = np.zeros((50, 80), np.uint8)
     mask[:, 60:] = 1
@@ -77,10 +103,25 @@ def test_dice_hardly_sees_what_the_outline_shows():
 
 
 def test_bad_input():
+    whole = np.zeros((3, 4), np.uint8)
     with pytest.raises(CourseError, match=r"one size; found \(3, 4\) and \(4, 3\)"):
-        boundary_scores(np.zeros((3, 4)), np.zeros((4, 3)))
+        boundary_scores(whole, whole.T)
     with pytest.raises(CourseError, match="two masks"):
-        boundary_scores(np.zeros((3, 4, 1)), np.zeros((3, 4, 1)))
+        boundary_scores(whole[..., None], whole[..., None])
     for tolerance in (-1, float("nan")):
         with pytest.raises(CourseError, match="tolerance"):
-            boundary_scores(np.zeros((3, 4)), np.zeros((3, 4)), tolerance)
+            boundary_scores(whole, whole, tolerance)
+
+
+@pytest.mark.parametrize(
+    "bad", [np.full((3, 4), 0.3), np.full((3, 4), np.nan), np.zeros((0, 0), int), [["car"] * 4] * 3]
+)
+def test_what_is_no_mask_has_no_outline(bad):
+    with pytest.raises(CourseError, match=r"the mask: .*probability > 0\.5"):
+        boundary(bad)
+    good = np.zeros(np.shape(bad), np.uint8)
+    for pair in ((bad, good), (good, bad)):
+        with pytest.raises(CourseError, match="the mask"):
+            boundary_scores(*pair)
+    with pytest.raises(CourseError, match="the mask"):
+        boundary(np.zeros((3, 4, 3), np.uint8))

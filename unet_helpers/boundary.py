@@ -27,8 +27,20 @@ class BoundaryScores(NamedTuple):
 
 
 def boundary(mask: np.ndarray) -> np.ndarray:
-    """The outline of a mask (H, W), bool (H, W): car with background on one of its four sides."""
-    mask = (np.asarray(mask) > 0).astype(np.uint8)
+    """The outline of a mask (H, W), bool (H, W): car with background on one of its four sides.
+
+    mask: whole numbers or bool; what is above 0 is car. CourseError for another shape, a mask
+    without pixels, and fractions: a probability needs its threshold first.
+    """
+    mask = np.asarray(mask)
+    if mask.ndim != 2 or not mask.size or mask.dtype.kind not in "bui":
+        raise CourseError(
+            "the mask",
+            expected="pixels (H, W), whole numbers or True and False",
+            found=f"{mask.dtype} {mask.shape}",
+            mend="a probability becomes a mask by probability > 0.5",
+        )
+    mask = (mask > 0).astype(np.uint8)
     return (mask > 0) & (cv2.erode(mask, CROSS) == 0)  # erode takes the frame's outside for car
 
 
@@ -43,7 +55,7 @@ def boundary_scores(
     all pixels of both outlines of the distance to the other outline (average symmetric surface
     distance; Heimann et al., "Comparison and evaluation of methods for liver segmentation", 2009).
     No outline in either is perfect: 1 and 0; in only one of them: 0 and infinity.
-    CourseError for masks of two sizes.
+    CourseError for masks of two sizes, and for what is no mask (see `boundary`).
     """
     if np.ndim(predicted) != 2 or np.shape(predicted) != np.shape(mask):
         raise CourseError(
@@ -59,11 +71,20 @@ def boundary_scores(
     if not found.any() or not true.any():
         both = not found.any() and not true.any()
         return BoundaryScores(1.0, 0.0) if both else BoundaryScores(0.0, float("inf"))
+    box = _box(found | true)  # both outlines lie in it, so no distance changes
+    found, true = found[box], true[box]
     from_found, from_true = _distance_to(true)[found], _distance_to(found)[true]
     precision, recall = (from_found <= tolerance).mean(), (from_true <= tolerance).mean()
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     distance = np.concatenate([from_found, from_true]).mean(dtype=np.float64)
     return BoundaryScores(float(f1), float(distance))
+
+
+def _box(outlines: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns from the first to the last True of a bool (H, W)."""
+    some = (np.flatnonzero(outlines.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (slice(places[0], places[-1] + 1) for places in some)
+    return rows, columns
 
 
 def _distance_to(outline: np.ndarray) -> np.ndarray:

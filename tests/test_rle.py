@@ -138,6 +138,12 @@ def test_the_real_full_size_masks_survive_the_round_trip(real_carvana):
         ("1.5 2", "whole numbers"),
         ("a b", "whole numbers"),
         ("1,2", "whole numbers"),
+        ("1_0 1", r"whole numbers with spaces.*found '_' in '1_0 1'"),
+        ("+3 1", "whole numbers"),
+        ("٣ 1", "whole numbers"),
+        ("3\u00a01", "whole numbers"),
+        ("--3 1", "whole numbers"),
+        ("1-2 1", "whole numbers"),
         ("1 99999999999999999999999999", "whole numbers"),
         ("1 4611686018427387904", "numbers of pixels"),
         (float("nan"), "keep_default_na=False"),
@@ -152,8 +158,17 @@ def test_text_with_a_mistake_is_refused_by_name(text, says):
         read_runs(text, (4, 5), "row 7")
 
 
+@pytest.mark.parametrize("shape", [(4, 5, 1), (4,), 20, (4, 0), (-4, 5), (4.0, 5.0), "45", None])
+def test_what_is_no_height_and_width_is_refused(shape):
+    with pytest.raises(CourseError, match=r"shape: .*photo\.shape\[:2\]"):
+        rle_decode("1 1", shape)
+    if shape is not None:
+        with pytest.raises(CourseError, match="shape: "):
+            read_runs("1 1", shape)
+
+
 def test_touching_runs_and_spare_spaces_are_read():
-    assert rle_decode(" 2 2  4 1 ", (1, 6)).tolist() == [[0, 1, 1, 1, 0, 0]]
+    assert rle_decode(" 2 2  4 1 \n", (1, 6)).tolist() == [[0, 1, 1, 1, 0, 0]]
 
 
 @pytest.mark.parametrize(

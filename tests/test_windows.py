@@ -23,6 +23,7 @@ from unet_helpers.augment import MEAN, STD, NormalizeToTensor
 from unet_helpers.environment import CourseError
 from unet_helpers.model import UNET
 from unet_helpers.windows import (
+    fitting_window,
     mask_by_windows,
     pad_to_multiple,
     probability_by_windows,
@@ -307,7 +308,7 @@ def test_a_window_larger_than_the_photo_is_refused(window):
 
 def test_windows_off_the_grid_and_impossible_overlaps_are_refused():
     photo = noise(80, 120)
-    with pytest.raises(CourseError, match=r"multiples of 16; found 50×64.*use window=\(48, 64\)"):
+    with pytest.raises(CourseError, match=r"multiples of 16.*found 50×64.*use window=\(48, 64\)"):
         mask_by_windows(Green(), photo, (50, 64))
     with pytest.raises(CourseError, match="multiples of 16"):
         mask_by_windows(Green(), photo, (0, 64))
@@ -319,6 +320,38 @@ def test_windows_off_the_grid_and_impossible_overlaps_are_refused():
     for bad in ((10, 20, 10), (20, 10, 11), (20, 10, 0)):
         with pytest.raises(CourseError, match="side that they have to cover"):
             window_starts(*bad)
+
+
+@pytest.mark.parametrize("window", [64, (64,), ("64", "96"), "64", (64, 96, 3), (64.0, 96.0), None])
+def test_a_window_is_two_whole_numbers(window):
+    with pytest.raises(CourseError, match=r"^window: expected height and width.*\(256, 384\)"):
+        mask_by_windows(Green(), noise(80, 120), window)
+
+
+@settings(deadline=None, suppress_health_check=SLOW)
+@given(st.tuples(*[st.integers(-50, 300)] * 2), st.tuples(*[st.integers(1, 200)] * 2))
+def test_the_window_that_an_error_proposes_is_taken_and_no_other_is_nearer(window, size):
+    fits = fitting_window(window, size)
+    for asked, found, side in zip(window, fits, size, strict=True):
+        allowed = range(16, side + 16, 16)  # the last one is the padded side, or it would not end
+        assert found in allowed
+        assert abs(asked - found) == min(abs(asked - other) for other in allowed)
+    assert fitting_window(fits, size) == fits
+
+
+def test_the_proposed_window_works():
+    photo = noise(67, 101)
+    with pytest.raises(CourseError, match=r"no larger than .*67×101.*use window=\(80, 112\)"):
+        mask_by_windows(Green(), photo, (512, 770))
+    assert mask_by_windows(Green(), photo, (80, 112)).shape == (67, 101)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, None])
+def test_counts_below_one_are_refused_by_name(count):
+    with pytest.raises(CourseError, match=r"^batch_size: .*batch_size=2"):
+        mask_by_windows(Green(), noise(64, 64), (32, 32), batch_size=count)
+    with pytest.raises(CourseError, match=r"^multiple: .*multiple=16"):
+        pad_to_multiple(noise(64, 64), count)
 
 
 def test_what_is_no_photo_and_what_has_many_classes_is_refused():

@@ -12,6 +12,8 @@ shifted by 16 pixels, and for no shorter shift.
 
 from __future__ import annotations
 
+import numbers
+import operator
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,6 +27,7 @@ from unet_helpers.environment import CourseError
 __all__ = [
     "MULTIPLE",
     "WEIGHTS",
+    "fitting_window",
     "mask_by_windows",
     "pad_to_multiple",
     "probability_by_windows",
@@ -46,7 +49,9 @@ def pad_to_multiple(
 
     photo: (H, W) or (H, W, 3). Returns padded and inside; padded[inside] is the photo again. What
     is added is shared between the two sides: 1918 columns become 1920, one more at each side.
+    CourseError for a multiple below 1.
     """
+    _check_count("multiple", multiple, such_as=MULTIPLE)
     (rows, up), (columns, along) = (_mirrored(side, multiple) for side in photo.shape[:2])
     return photo[np.ix_(rows, columns)], (up, along)
 
@@ -56,6 +61,28 @@ def _mirrored(length: int, multiple: int) -> tuple[np.ndarray, slice]:
     gap = -length % multiple
     places = np.pad(np.arange(length), (gap // 2, gap - gap // 2), mode="symmetric")
     return places, slice(gap // 2, gap // 2 + length)
+
+
+def fitting_window(window: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """`window` itself if a photo of `size` can be seen through it, else the nearest one that fits.
+
+    Both (height, width). A window fits if its sides are multiples of 16 and no longer than those of
+    the photo padded to such multiples. CourseError for what is not two whole numbers.
+    """
+    try:
+        height, width = map(operator.index, window)
+    except (TypeError, ValueError) as error:
+        raise CourseError(
+            "window",
+            expected="height and width, two whole numbers",
+            found=repr(window),
+            mend="use for example window=(256, 384)",
+        ) from error
+    return _fitting(height, size[0]), _fitting(width, size[1])
+
+
+def _fitting(length: int, side: int) -> int:
+    return min(max(MULTIPLE, round(length / MULTIPLE) * MULTIPLE), side + -side % MULTIPLE)
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
@@ -123,13 +150,15 @@ def probability_strips(
     neighbouring windows, as a share of their side, at least. weight: see `window_weight`.
     batch_size: windows in the network at a time. flips: ask about every window's mirror image as
     well and take the mean, in twice the time. The model is in eval mode while the strips come.
-    CourseError for what is no photo, a window that does not fit, or a model with many channels.
+    CourseError for what is no photo, a window that does not fit, a batch_size below 1, or a model
+    with many channels.
     """
     check_photo(photo)
+    _check_window(window, photo.shape[:2])
+    _check_count("batch_size", batch_size, such_as=2)
     # The photo is never padded as a whole, only the belt of it that the next windows see.
     (rows, inside), (columns, along) = (_mirrored(side, MULTIPLE) for side in photo.shape[:2])
     height, width = len(rows), len(columns)
-    _check_window(window, (height, width), photo.shape[:2])
     tops, lefts = (
         window_starts(side, length, window_stride(length, overlap))
         for side, length in zip((height, width), window, strict=True)
@@ -178,24 +207,23 @@ def mask_by_windows(
     return np.concatenate([(strip > threshold).astype(np.uint8) for strip in strips])
 
 
-def _check_window(window: tuple[int, int], padded: tuple[int, int], photo: tuple[int, int]) -> None:
-    if any(length <= 0 or length % MULTIPLE for length in window):
-        nearest = [max(MULTIPLE, round(length / MULTIPLE) * MULTIPLE) for length in window]
+def _check_window(window: tuple[int, int], size: tuple[int, int]) -> None:
+    fits = fitting_window(window, size)
+    if tuple(window) != fits:
         raise CourseError(
             f"window={tuple(window)}",
-            expected=f"height and width that are multiples of {MULTIPLE}",
+            expected=f"sides that are multiples of {MULTIPLE}, and no larger than the photo of "
+            f"{size[0]}×{size[1]} (height × width)",
             found=f"{window[0]}×{window[1]}",
-            mend=f"use window={tuple(nearest)}",
-        )
-    if any(length > side for length, side in zip(window, padded, strict=True)):
-        largest = tuple(min(length, side) for length, side in zip(window, padded, strict=True))
-        raise CourseError(
-            f"window={tuple(window)}",
-            expected=f"a window no larger than the photo of {photo[0]}×{photo[1]} (height × width)",
-            found=f"{window[0]}×{window[1]}",
-            mend=f"use window={largest}, or inference.predict_probability, which takes the photo "
+            mend=f"use window={fits}, or inference.predict_probability, which takes the photo "
             "as a whole",
         )
+
+
+def _check_count(name: str, count: int, such_as: int) -> None:
+    if not isinstance(count, numbers.Integral) or count < 1:
+        mend = f"pass for example {name}={such_as}"
+        raise CourseError(name, expected="a whole number of 1 or more", found=count, mend=mend)
 
 
 def _summed(weight: np.ndarray, starts: list[int], length: int) -> np.ndarray:

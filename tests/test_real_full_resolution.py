@@ -12,7 +12,7 @@ from unet_helpers.dataset import find_pairs, read_pair
 from unet_helpers.environment import course_root
 from unet_helpers.inference import predict_mask, predict_probability
 from unet_helpers.rle import rle_decode, rle_encode
-from unet_helpers.windows import pad_to_multiple, probability_by_windows
+from unet_helpers.windows import mask_by_windows, pad_to_multiple, probability_by_windows
 
 SIZE = (128, 192)  # what the shipped network sees
 
@@ -38,14 +38,30 @@ def test_padding_makes_them_1920_wide_and_comes_off_again(pairs):
         np.testing.assert_array_equal(padded[inside], photo)
 
 
-def test_the_drawn_cars_network_finds_them_at_their_own_size(pairs, model):
-    """Far better than the best constant answer, and the outline within half a coarse pixel."""
+def dice_of(found, mask):
+    return 2 * (found & mask).sum() / (found.sum() + mask.sum())
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_the_drawn_cars_network_finds_them_at_their_own_size(pairs, model, flips):
+    """Far better than the best constant answer, and the outline within a coarse pixel, which is 10
+    of the photo's: without flips and with them."""
     for photo, mask in pairs:
-        found = predict_mask(model, photo, SIZE)
+        found = predict_mask(model, photo, SIZE, flips=flips)
         assert found.shape == mask.shape
-        dice = 2 * (found & mask).sum() / (found.sum() + mask.sum())
-        assert dice > 0.95
+        assert dice_of(found, mask) > 0.95
         assert boundary_scores(found, mask).distance < 10
+
+
+def test_in_windows_at_full_scale_a_network_of_small_photos_is_lost(pairs, model):
+    """Why a small picture is asked first: a car ten times as large is none that it knows."""
+    photo, mask = pairs[0]
+    small = predict_mask(model, photo, SIZE, flips=True)
+    pieces = mask_by_windows(model, photo, (512, 768), flips=True)
+    assert pieces.shape == mask.shape and pieces.any()
+    assert dice_of(small, mask) > dice_of(pieces, mask) + 0.2
+    coarse, fine = boundary_scores(small, mask), boundary_scores(pieces, mask)
+    assert coarse.f1 > fine.f1 + 0.1 and 5 * coarse.distance < fine.distance
 
 
 def test_the_outline_s_measures_are_those_of_a_search_for_nearest_neighbours(pairs, model):

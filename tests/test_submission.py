@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +179,49 @@ def test_rows_of_other_weights_or_another_order_are_never_mixed_in(tmp_path, cha
     assert len(asked) == len(NAMES)
 
 
+def stopped_after(finished):
+    def stop(names):
+        yield from list(predict(names))[:finished]
+        raise KeyboardInterrupt
+
+    return stop
+
+
+def test_rows_of_an_earlier_call_are_mentioned(tmp_path, capsys):
+    """Whoever gives no made_by and has trained since would not want them."""
+    to = tmp_path / "submission.csv.gz"
+    with pytest.raises(KeyboardInterrupt):
+        write(to, by=stopped_after(3), progress=True)
+    assert "earlier call" not in capsys.readouterr().out
+    with pytest.raises(KeyboardInterrupt):
+        write(to, by=stopped_after(2))
+    assert capsys.readouterr().out == ""  # progress=False asks for silence
+    write(to, progress=True)
+    said = capsys.readouterr().out
+    assert "going on after 5 rows of an earlier call" in said and "unfinished" not in said
+
+
+def test_what_calls_with_other_options_have_left_is_mentioned_and_stays(tmp_path, capsys):
+    to = tmp_path / "submission[1].csv.gz"  # brackets mean something to glob
+    for other in ("one", "another"):
+        with pytest.raises(KeyboardInterrupt):
+            write(to, by=stopped_after(2), made_by=other)
+    first, second = sorted(tmp_path.glob(".*"))
+    second = second.rename(second.with_suffix(".cut"))  # killed while its rows were copied
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "unrelated.csv.gz", by=stopped_after(2))
+    write(to, progress=True)
+    said = capsys.readouterr().out
+    assert f"unfinished rows in {first}, {second}; delete" in said and "unrelated" not in said
+    assert first.exists() and second.exists()
+    for other in ("one", "another"):  # and nothing of their own is called another's
+        asked = []
+        write(to, by=lambda names, asked=asked: predict(names, asked), made_by=other)
+        assert asked == NAMES[2:]
+    write(to, progress=True)
+    assert "unfinished" not in capsys.readouterr().out
+
+
 def test_two_processes_do_not_write_the_same_file(tmp_path):
     def another_comes(names):
         (lock,) = tmp_path.glob(".*.lock")
@@ -214,6 +259,13 @@ def test_an_earlier_submission_stays_until_the_new_one_is_whole(tmp_path, whole)
             r"mask of .*_01.jpg.*12×18.*\(6, 18\)",
         ),
         (lambda names: ((n, mask_of(n) * 0.7) for n in names), r"probability > 0\.5"),
+        (lambda names: map(mask_of, names), "ndarray in place of .name, mask.*yield name, mask"),
+        (lambda names: [np.zeros((2, 18))], "ndarray in place of"),
+        (lambda names: [(n, mask_of(n), 1) for n in names], "tuple in place of"),
+        (lambda names: [(mask_of(n), n) for n in names], "tuple in place of"),
+        (lambda names: [None for n in names], "NoneType in place of"),
+        (lambda names: None, r"10 names, in their order; found NoneType None"),
+        (lambda names: [], "found the end in place of 00087a6bd4dc_01.jpg"),
     ],
 )
 def test_wrong_masks_are_refused(tmp_path, by, says):
@@ -226,6 +278,33 @@ def test_wrong_masks_are_refused(tmp_path, by, says):
 def test_wrong_names_are_refused_before_anything_is_predicted(tmp_path, names):
     with pytest.raises(CourseError):
         write(tmp_path / "submission.csv.gz", names, by=lambda names: pytest.fail("asked"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def refuse(names):
+    pytest.fail("asked for masks")
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [("s.csv", "s.csv.gz"), ("s.gz", "s.csv.gz"), ("s", "s.csv.gz"), ("s.zip", "s.zip.csv.gz")],
+)
+def test_gzip_is_not_written_under_another_ending(tmp_path, name, way_out):
+    with pytest.raises(CourseError, match=rf"ends in \.csv\.gz; .*write to {way_out}\.$"):
+        write(tmp_path / name, by=refuse)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_the_file_is_found_before_anything_is_predicted(tmp_path):
+    (tmp_path / "s.csv.gz").mkdir()
+    with pytest.raises(CourseError, match=r"found a folder.*s\.csv\.gz.submission\.csv\.gz"):
+        write(tmp_path / "s.csv.gz", by=refuse)
+    assert hidden(tmp_path) == []
+
+
+def test_a_photo_s_whole_shape_is_refused(tmp_path):
+    with pytest.raises(CourseError, match=r"photo\.shape\[:2\]"):
+        write(tmp_path / "s.csv.gz", by=refuse, shape=(*SHAPE, 3))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -262,7 +341,10 @@ def packed(tmp_path, *rows, header="img,rle_mask"):
         (["a.jpg,1 1", "b.jpg,210 8", "c.jpg,1 1"], r"216 pixels of 12×18"),
         (["a.jpg,1 1", "b.jpg,3", "c.jpg,1 1"], r"a length for every start"),
         (["a.jpg,1 1", "b.jpg", "c.jpg,1 1"], r"row 3: \"b.jpg\""),
-        ([], "rows for some photos; found none"),
+        (["a.jpg,1 1", "b.jpg,1_0 1", "c.jpg,1 1"], r"row 3 \(b.jpg\).*whole numbers"),
+        (["a.jpg,1 1", '"b.jpg,1 1', "c.jpg,1 1"], "the name '\"b.jpg'"),
+        (["a.jpg,1 1", 'b.jpg,"1 1', "c.jpg,1 1"], r"row 3 \(b.jpg\).*whole numbers"),
+        ([], "rows for some photos; found none.*write the submission again"),
     ],
 )
 def test_what_is_wrong_with_a_submission_is_said_with_its_row(tmp_path, rows, says):
@@ -289,6 +371,36 @@ def test_other_headers_other_files_and_halves_of_files(tmp_path, whole):
     plain = tmp_path / "plain.csv"
     plain.write_bytes(gzip.decompress(whole.read_bytes()).replace(b"\n", b"\r\n"))
     assert check(plain) == check(whole) == 10
+
+
+def test_fields_in_quotes_are_read_as_csv_readers_do(tmp_path):
+    names, masks = NAMES[:3], [mask_of(NAMES[0]), np.zeros(SHAPE, np.uint8), mask_of(NAMES[2])]
+    rows = {"img": names, "rle_mask": [submission.rle_encode(mask) for mask in masks]}
+    path = tmp_path / "s.csv"
+    pd.DataFrame(rows).to_csv(path, index=False, quoting=csv.QUOTE_ALL)
+    assert path.read_text().startswith(f'"img","rle_mask"\n"{names[0]}","')
+    assert check_submission(path, names, shape=SHAPE, progress=False) == 3
+    assert read_names(path) == names
+
+
+def test_a_bad_sample_names_its_own_way_out(tmp_path):
+    """Nobody who reads Kaggle's file has called write_submission."""
+    packed_by_kaggle = tmp_path / "sample_submission.csv.zip"
+    with zipfile.ZipFile(packed_by_kaggle, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("sample_submission.csv", "img,rle_mask\na.jpg,1 1\n" * 50)
+    half = tmp_path / "half.csv.gz"
+    half.write_bytes(gzip.compress(bytes(range(32, 127)) * 9)[:40])
+    samples = [
+        packed_by_kaggle,
+        half,
+        packed(tmp_path, "a.jpg,1 1", header="id,mask"),
+    ]
+    for number, rows in enumerate(["", "a.jpg\n", "a.jpg,1 1\na.jpg,1 1\n"]):
+        samples.append(tmp_path / f"{number}.csv")
+        samples[-1].write_text(f"img,rle_mask\n{rows}")
+    for sample in samples:
+        with pytest.raises(CourseError, match=r"unzip Kaggle's sample_submission\.csv\.zip"):
+            read_names(sample)
 
 
 @pytest.mark.real
@@ -318,7 +430,8 @@ time.sleep = lambda seconds: None
 from unet_helpers.environment import CourseError
 from unet_helpers.submission import submit
 try:
-    print("answer:", submit(sys.argv[1], "a first try", shape=(12, 18)))
+    names = sys.argv[2:] or None
+    print("answer:", submit(sys.argv[1], "a first try", names, shape=(12, 18)))
 except CourseError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
@@ -336,10 +449,10 @@ def server():
 def send(server, whole, tmp_path):
     """Run the real client in a fresh process."""
 
-    def run(path=whole, **variables):
+    def run(path=whole, names=NAMES, **variables):
         (tmp_path / "home").mkdir(exist_ok=True)
         return subprocess.run(
-            [sys.executable, "-c", DRIVER, str(path)],
+            [sys.executable, "-c", DRIVER, str(path), *names],
             env=server.environment(tmp_path / "home", **variables),
             capture_output=True, text=True, encoding="utf-8", timeout=200,
         )  # fmt: skip
@@ -375,6 +488,11 @@ def test_a_faulty_submission_is_not_sent(send, server, tmp_path):
     assert server.calls == []
 
 
+def test_a_part_of_the_test_set_is_not_sent_unless_its_names_are_given(send, server):
+    assert_said(send(names=(), **KEYS), "100,064 photos; found 10", "names=read_names(")
+    assert server.calls == []
+
+
 def test_without_credentials_the_page_to_upload_by_hand_is_named(send, server):
     page = "https://www.kaggle.com/competitions/carvana-image-masking-challenge/"
     assert_said(send(), "Kaggle credentials: expected", page, '"Late Submission"')
@@ -400,7 +518,7 @@ def test_an_upload_that_fails_is_no_submission(send, server, whole, status):
 def test_no_network_at_all(server, whole, tmp_path):
     environment = server.environment(tmp_path, **KEYS)
     environment["HTTP_PROXY"] = environment["http_proxy"] = "http://127.0.0.1:9"
-    command = [sys.executable, "-c", DRIVER, str(whole)]
+    command = [sys.executable, "-c", DRIVER, str(whole), *NAMES]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert_said(done, "check the network", "nothing has to be predicted again")
 

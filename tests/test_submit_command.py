@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from unet_helpers import cli, cli_photos, submission
+from unet_helpers import cli, cli_photos, inference, submission, windows
 from unet_helpers.checkpoint import load_model, model_from_config, save_weights
 from unet_helpers.config import TrainConfig
 from unet_helpers.dataset import read_photo
@@ -101,14 +101,28 @@ def test_a_photo_that_is_missing_is_said_before_anything_is_predicted(run, place
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--window", "512x768"), "no larger than the photo of 67×101"),
-        (("--window", "40x48"), "multiples of 16"),
-        (("--sample", "nowhere.csv"), "nowhere.csv"),
+        (("--window", "512x768"), ("no larger than the photo of 67×101", "--window 80x112, or")),
+        (("--window", "41x48"), ("multiples of 16", "write --window 48x48")),
+        (("--sample", "nowhere.csv"), ("nowhere.csv",)),
+        (("--send", "a line"), ("found no --sample", "add --sample sample_submission.csv")),
+        (("--to", "{}/s.csv"), ("write to s.csv.gz",)),
+        (("--to", "{}/folder.csv.gz"), ("found a folder",)),
     ],
 )
-def test_bad_options(run, tmp_path, options, says):
-    code, said, rows = run(*options)
-    assert code == 2 and says in said.err and "Traceback" not in said.err and not rows
+def test_bad_options_are_found_before_anything_is_predicted(
+    run, tmp_path, monkeypatch, options, says
+):
+    def refuse(*given, **how):
+        pytest.fail("a photo was predicted")
+
+    monkeypatch.setattr(inference, "predict_mask", refuse)
+    monkeypatch.setattr(windows, "mask_by_windows", refuse)
+    (tmp_path / "folder.csv.gz").mkdir()
+    code, said, rows = run(*(option.format(tmp_path) for option in options))
+    assert code == 2 and "Traceback" not in said.err and not rows
+    assert all(words in said.err for words in says), said.err
+    assert "window=" not in said.err and "predict_probability" not in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.csv.gz"]
 
 
 def test_a_window_that_is_no_size_is_an_argument_error(run):
@@ -122,19 +136,21 @@ def test_a_photo_of_another_size_is_refused_by_name(run, place, tmp_path):
     (folder / NAMES[0]).write_bytes((place / "photos" / NAMES[0]).read_bytes())
     Image.new("RGB", (50, 50)).save(folder / "99_99.png")
     code, said, _ = run(photos=folder)
-    assert code == 2 and "the mask of 99_99.png" in said.err and "67×101" in said.err
+    assert code == 2 and f"{folder / '99_99.png'}: expected 67×101" in said.err
+    assert f"the size of {NAMES[0]}" in said.err and "found 50×50" in said.err
+    assert "shape=" not in said.err  # which a shell has not
 
 
-def test_it_is_sent_only_when_asked_for(run, monkeypatch):
+def test_it_is_sent_only_when_asked_for(run, place, monkeypatch):
     sent = []
     monkeypatch.setattr(
         submission, "submit", lambda *given, **how: sent.append((given, how)) or "yes"
     )
     assert run()[0] == 0 and sent == []
-    code, said, _ = run("--send", "with flips")
+    code, said, _ = run("--send", "with flips", "--sample", place / "sample.csv.gz")
     assert code == 0 and "yes" in said.out
     ((given, how),) = sent
-    assert given[1] == "with flips" and given[2] == sorted(NAMES) and how == {"shape": SIZE}
+    assert given[1] == "with flips" and given[2] == NAMES and how == {"shape": SIZE}
 
 
 SLOW = """
@@ -150,7 +166,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-def test_after_a_kill_the_same_call_goes_on(place, tmp_path, monkeypatch):
+def test_after_a_kill_the_same_call_goes_on(place, tmp_path, monkeypatch, capsys):
     """A real process; the fourth photo never comes."""
     to = tmp_path / "submission.csv.gz"
     words = ["submit", str(place / "weights.safetensors"), "--photos", str(place / "photos")]
@@ -174,6 +190,7 @@ def test_after_a_kill_the_same_call_goes_on(place, tmp_path, monkeypatch):
     monkeypatch.setattr(submission, "write_submission", spied)
     assert cli.main(words) == 0
     assert asked == sorted(NAMES)[3:]
+    assert "going on after 3 rows of an earlier call" in capsys.readouterr().out
     assert len(gzip.decompress(to.read_bytes()).decode().splitlines()) == 6
 
 

@@ -56,10 +56,10 @@ def add_submit_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", type=Path, help="best.pt or last.pt of a run")
     add("--photos", metavar="DIR", type=Path, required=True, help="the folder of the test photos")
-    add("--to", metavar="FILE", type=Path, required=True, help="the file to write, a .csv.gz; "
+    add("--to", metavar="FILE", type=Path, required=True, help="the .csv.gz to write; "
         "after an interruption the same call goes on where it stopped")  # fmt: skip
     add("--sample", metavar="FILE", type=Path, help="sample_submission.csv(.gz): names and order "
-        "of the rows (default: all photos of DIR, sorted)")  # fmt: skip
+        "of the rows (default: all photos of DIR, sorted); --send needs it")  # fmt: skip
     add("--flips", action="store_true", help="ask about every photo's mirror image as well")
     add("--window", metavar="HxW", type=_size, help="ask window by window at full resolution, such "
         "as 512x768, for a network trained on photos of that scale")  # fmt: skip
@@ -79,32 +79,69 @@ def submit(options: argparse.Namespace) -> int:
     from .checkpoint import load_model
     from .decode import read_photo
 
+    if options.send and not options.sample:
+        raise CourseError(
+            "--send",
+            expected="--sample beside it, which says which photos Kaggle asks for",
+            found="no --sample",
+            mend="add --sample sample_submission.csv, one of the competition's files; without "
+            "--send the file is written and stays here",
+        )
     names = submission.read_names(options.sample) if options.sample else None
     paths = photos_by_name(options.photos, names)
+    first = next(iter(paths.values()))
+    size = read_photo(first).shape[:2]
+    read = _reader(first, size)
+    if options.window:
+        _check_window(options.window, size)
     model, config = load_model(options.checkpoint, pick_device())
     ask = _asker(model, (config.height, config.width), options)
     digest = hashlib.sha256(options.checkpoint.read_bytes()).hexdigest()
-    first = read_photo(next(iter(paths.values())))
 
     def predict(rest: list[str]) -> Iterator[tuple[str, np.ndarray]]:
-        photos = read_ahead(read_photo, [paths[name] for name in rest])
+        photos = read_ahead(read, [paths[name] for name in rest])
         return ((name, ask(photo)) for name, photo in zip(rest, photos, strict=True))
 
-    submission.write_submission(
-        predict,
-        list(paths),
-        options.to,
-        shape=first.shape[:2],
-        made_by=f"{digest} {options.window} {options.flips}",
-    )
-    size = options.to.stat().st_size / 1e6
-    print(
-        f"{len(paths):,} photos of {first.shape[0]}×{first.shape[1]}: {options.to}, {size:.1f} MB"
-    )
+    made_by = f"{digest} {options.window} {options.flips}"
+    submission.write_submission(predict, list(paths), options.to, shape=size, made_by=made_by)
+    megabytes = options.to.stat().st_size / 1e6
+    print(f"{len(paths):,} photos of {size[0]}×{size[1]}: {options.to}, {megabytes:.1f} MB")
     if options.send:
-        shape = first.shape[:2]
-        print(submission.submit(options.to, options.send, list(paths), shape=shape))
+        print(submission.submit(options.to, options.send, list(paths), shape=size))
     return 0
+
+
+def _reader(first: Path, size: tuple[int, int]) -> Callable[[Path], np.ndarray]:
+    """`read_photo`, with a CourseError for a photo that is not of the first one's size."""
+    from .decode import read_photo
+
+    def read(path: Path) -> np.ndarray:
+        photo = read_photo(path)
+        if photo.shape[:2] != size:
+            raise CourseError(
+                path,
+                expected=f"{size[0]}×{size[1]} (height × width), the size of {first.name}",
+                found=f"{photo.shape[0]}×{photo.shape[1]}",
+                mend=f"keep only photos of one size in {first.parent}",
+            )
+        return photo
+
+    return read
+
+
+def _check_window(window: tuple[int, int], size: tuple[int, int]) -> None:
+    """The words of a shell for what `windows` would say only at the first photo."""
+    from .windows import MULTIPLE, fitting_window
+
+    fits = fitting_window(window, size)
+    if window != fits:
+        raise CourseError(
+            f"--window {window[0]}x{window[1]}",
+            expected=f"multiples of {MULTIPLE}, no larger than the photo of {size[0]}×{size[1]} "
+            "(height × width)",
+            found=f"{window[0]}x{window[1]}",
+            mend=f"write --window {fits[0]}x{fits[1]}, or leave it out",
+        )
 
 
 def _asker(model, size: tuple[int, int], options: argparse.Namespace) -> Callable:
@@ -131,7 +168,8 @@ def photos_by_name(folder: Path, names: Sequence[str] | None) -> dict[str, Path]
             folder,
             expected=f"all {len(names):,} photos that the sample names",
             found=f"{len(names) - len(missing):,} of them; the first one missing is {missing[0]}",
-            mend="unpack Kaggle's test.zip (the full-size one is test_hq.zip) and name its folder",
+            mend="unpack Kaggle's test.zip (or test_hq.zip, the same, less compressed) and "
+            "name its folder",
         )
     if left := len(there) - len(names):
         print(f"note: the sample does not name {left:,} of the photos in {folder}")

@@ -24,6 +24,7 @@ def benchmarks(monkeypatch):
     """The package tools.benchmarks, wherever pytest was started."""
     monkeypatch.syspath_prepend(str(ROOT))
     import tools.benchmarks.dice
+    import tools.benchmarks.fullres
     import tools.benchmarks.input
     import tools.benchmarks.transfer
 
@@ -53,6 +54,26 @@ def test_plain_way_loads_the_same_car(benchmarks, tmp_path):
     image, mask = benchmarks.input.load_plainly(ours.pairs[0], plain)
     assert image.shape == ours[0][0].shape == (3, 160, 240)
     assert (mask.numpy() == ours[0][1].numpy()).mean() > 0.98
+
+
+def test_full_size_figures_stand_beside_what_is_asked(
+    benchmarks, tmp_path, monkeypatch, one_thread
+):
+    fullres = benchmarks.fullres
+    monkeypatch.setattr(fullres, "HALF", (64, 96))
+    monkeypatch.setattr(fullres, "WINDOW", (64, 96))
+    monkeypatch.setattr(fullres, "return_large_blocks", lambda: True)  # not in the tests' process
+    pair = make_archive_pair(tmp_path / "zips", cars=1, angles=3)
+    unpacked = extract_pair(pair, tmp_path / "pairs", progress=False)
+    figures = fullres._time_rle(next((unpacked / "train_masks").iterdir()))
+    for way in fullres.WAYS:
+        found = fullres.predict_all(unpacked / "train", way)
+        figures |= {f"{way}_{key}": value for key, value in found.items()}
+    assert all(value > 0 for value in figures.values())
+    figures |= {"half_seconds": 2.345, "half_peak_mib": 901.2, "rle_encode_ms": 1.25}
+    said = fullres.report(figures)
+    assert "2.35 s (2 s), 901 MiB (900 MiB)" in said and "1.25 ms (5 ms)" in said
+    json.dumps(figures)
 
 
 def test_missing_photos_end_in_one_line(tmp_path):

@@ -231,8 +231,10 @@ def predict(options: argparse.Namespace) -> int:
 
     from .checkpoint import load_model
     from .dataset import read_photo
+    from .heap import return_large_blocks
     from .predictions import write_pictures
 
+    return_large_blocks()
     model, config = load_model(options.checkpoint, pick_device())
     background = read_photo(options.background) if options.background else None
     wishes = {"background": background, "largest_component": options.largest_component}

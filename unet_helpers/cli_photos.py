@@ -78,6 +78,7 @@ def submit(options: argparse.Namespace) -> int:
     from . import submission
     from .checkpoint import load_model
     from .decode import read_photo
+    from .heap import return_large_blocks
 
     if options.send and not options.sample:
         raise CourseError(
@@ -94,6 +95,7 @@ def submit(options: argparse.Namespace) -> int:
     read = _reader(first, size)
     if options.window:
         _check_window(options.window, size)
+    return_large_blocks()
     model, config = load_model(options.checkpoint, pick_device())
     ask = _asker(model, (config.height, config.width), options)
     digest = hashlib.sha256(options.checkpoint.read_bytes()).hexdigest()

@@ -2,6 +2,7 @@
 
 Each way is a process of its own with two threads: it loads the network, reads photos of the
 built-in pack one after the other from their JPEG files, and gives a mask of the photo's own size.
+As in the commands `predict` and `submit`, freed maps go back to the system (see `heap`).
 Seconds are the median over photos, reading included, after one photo to warm up. The peak is what
 the system counts as resident, Python and PyTorch included. The run-length text is that of a true
 mask.
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from tools.benchmarks.memory import peak_mb
 from unet_helpers.environment import course_root
+from unet_helpers.heap import return_large_blocks
 from unet_helpers.sources import extract_pair, open_source
 
 PHOTOS, THREADS = 6, 2
@@ -58,6 +60,7 @@ def predict_all(folder: Path, way: str) -> dict[str, float]:
     from unet_helpers.windows import mask_by_windows
 
     torch.set_num_threads(THREADS)
+    return_large_blocks()
     model, _ = load_model(course_root() / "data" / "weights" / "studio.safetensors")
     seconds = []
     for path in sorted(folder.glob("*.jpg"))[:PHOTOS]:

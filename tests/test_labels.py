@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unet_helpers.cache import open_cache
-from unet_helpers.dataset import CarvanaDataset, read_labels
+from unet_helpers.dataset import CarvanaDataset, read_labels, read_mask, read_photo
 from unet_helpers.decode import read_pair
 from unet_helpers.environment import CourseError, course_root
 from unet_helpers.labels import (
@@ -105,6 +106,17 @@ def test_a_damaged_or_missing_label_file(tmp_path):
     for damaged in (path, tmp_path / "none.png"):
         with pytest.raises(CourseError, match=damaged.name):
             read_labels(damaged, 5)
+    path.write_bytes(b"no picture at all")
+    for read in (partial(read_labels, classes=5), read_mask, read_photo):
+        with pytest.raises(CourseError, match="17 bytes that cannot be decoded") as refused:
+            read(path)
+        assert "BytesIO" not in str(refused.value)
+
+
+@pytest.mark.parametrize("classes", [0, -1, 257])
+def test_a_number_of_classes_that_cannot_be(tmp_path, classes):
+    with pytest.raises(CourseError, match=f"classes: expected 1 to 256.*found {classes}"):
+        read_labels(palette_png(tmp_path / "p.png"), classes)
 
 
 def test_part_labels_given_as_a_car_mask_are_refused_and_pointed_to_the_config(tmp_path):
@@ -176,6 +188,9 @@ def test_a_mixed_colour_is_no_class_and_is_named():
         labels_from_colours(picture, colours_with_background(5))
     with pytest.raises(CourseError, match="another colour for each class"):
         labels_from_colours(picture, [(0, 0, 0), (0, 0, 0)])
+    for wrong in ([], [(0, 0, 0, 255), (9, 9, 9, 255)], [(0, 0, 0), (300, 0, 0)], [(0, 0, -1)]):
+        with pytest.raises(CourseError, match="one \\(red, green, blue\\) for each class"):
+            labels_from_colours(picture, wrong)
     with pytest.raises(CourseError, match="read_labels"):
         labels_from_colours(LABELS, colours_with_background(5))
 

@@ -181,8 +181,28 @@ def test_missing_files_are_counted_and_named(root):
     base = root / "oxford-iiit-pet"
     (base / "images" / "Abyssinian_3.jpg").unlink()
     (base / "annotations" / "trimaps" / "beagle_7.png").unlink()
-    with pytest.raises(CourseError, match=r"2 files missing.*Abyssinian_3\.jpg.*beagle_7\.png"):
+    with pytest.raises(CourseError, match=r"2 files missing.*Abyssinian_3\.jpg.*beagle_7\.png\)"):
         open_pets(root)
+    (base / "images" / "Abyssinian_3.jpg").touch()
+    with pytest.raises(CourseError, match=r"1 file missing \(annotations/trimaps/beagle_7\.png\)"):
+        open_pets(root)
+
+
+def test_the_inner_folder_is_not_downloaded_into(root):
+    with pytest.raises(CourseError, match="oxford-iiit-pet itself") as refused:
+        open_pets(root / "oxford-iiit-pet")
+    assert str(root) in str(refused.value.mend) and "download" not in str(refused.value)
+
+
+@pytest.mark.parametrize("border", [-1, 0, 1, 256, 300])
+def test_a_border_that_is_no_class_of_its_own(root, border):
+    with pytest.raises(CourseError, match=f"border: expected 2, .* found {border}"):
+        PetDataset(open_pets(root), "test", border=border)
+
+
+def test_a_split_that_is_none(root):
+    with pytest.raises(CourseError, match="split: expected train, val, test; found 'validation'"):
+        PetDataset(open_pets(root), "validation")
 
 
 @pytest.mark.parametrize(
@@ -207,6 +227,8 @@ def spoil(root, how: str) -> None:
         Image.fromarray(labels_from_trimap(trimap)).save(path)
     elif how == "cut":
         path.write_bytes(path.read_bytes()[:60])
+    elif how == "gone":
+        path.unlink()
     else:
         (root / "oxford-iiit-pet" / "images" / "beagle_7.jpg").write_bytes(b"no photo")
 
@@ -214,11 +236,11 @@ def spoil(root, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "said"),
     [("colour", "mode RGB"), ("size", "as its photo"), ("classes", "values from 0 to 2"),
-     ("cut", "a damaged file"), ("photo", "a damaged file")],
+     ("cut", "a damaged file"), ("photo", "a damaged file"), ("gone", "found no such file")],
 )  # fmt: skip
 def test_a_bad_file_is_named(root, how, said):
-    spoil(root, how)
     dataset = PetDataset(open_pets(root), "test")
+    spoil(root, how)
     with pytest.raises(CourseError, match=said) as refused:
         dataset[0]
     assert "beagle_7" in str(refused.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -112,6 +113,12 @@ def _bytes(path: Path, kind: str) -> bytes:
         raise CourseError(path, expected=f"a {kind} file", found=found, mend=mend) from error
 
 
+def _undecodable(data: bytes, error: Exception) -> str:
+    # Pillow names what it was given, which is the bytes in memory: `<_io.BytesIO object at 0x…>`.
+    said = re.sub(r"\s*<_io\.BytesIO[^>]*>", "", str(error))
+    return f"{len(data):,} bytes that cannot be decoded ({said})"
+
+
 def _photo(
     path: Path, size: tuple[int, int] | None, scaled: bool
 ) -> tuple[np.ndarray, tuple[int, int]]:
@@ -128,7 +135,7 @@ def _photo(
         raise CourseError(
             path,
             expected="a whole photo (JPEG or PNG)",
-            found=f"{len(data):,} bytes that cannot be decoded ({error})",
+            found=_undecodable(data, error),
             mend="the file is damaged or cut short: copy it again from where it came from",
         ) from error
     return _resize_photo(photo, size), full
@@ -180,6 +187,11 @@ def _labels(
     path: Path, size: tuple[int, int] | None, classes: int, ignore_index: int | None
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """The checked class indices at `size`, and the (height, width) that they have on disk."""
+    if not 1 <= classes <= 256:
+        raise CourseError(
+            "classes", expected="1 to 256, the background included", found=str(classes),
+            mend="give the number of classes, such as len(PARTS)",
+        )  # fmt: skip
     said = f"one channel with class indices from 0 to {classes - 1}"
     said += "" if ignore_index is None else f", or {ignore_index} for pixels to be ignored"
     refuse = partial(_wrong_labels, expected=said)
@@ -200,7 +212,7 @@ def _stored(path: Path, refuse: Callable[[Path, str], CourseError]) -> Runs:
         raise CourseError(
             path,
             expected="a whole mask (GIF or PNG)",
-            found=f"{len(data):,} bytes that cannot be decoded ({error})",
+            found=_undecodable(data, error),
             mend="the file is damaged or cut short: copy it again from where it came from",
         ) from error
     except ValueError as error:

@@ -22,12 +22,13 @@ PETS = ("background", "pet", "border")  # of Oxford-IIIT Pet, see pets.py
 # Okabe and Ito's colours, which stay apart under every common form of colour blindness.
 ORANGE, SKY, GREEN, YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
 BLUE, RED, PINK, GREY = (0, 114, 178), (213, 94, 0), (204, 121, 167), (127, 127, 127)
-CLASS_COLOURS = (ORANGE, SKY, GREEN, BLUE, YELLOW, RED, PINK)
+# Told apart on a photo too: blue as the fourth, laid over white paint, would look like the sky.
+CLASS_COLOURS = (ORANGE, SKY, GREEN, PINK, YELLOW, RED, BLUE)
 BLACK = (0, 0, 0)
 
 
 def class_colours(count: int) -> list[Colour]:
-    """Colours for `count` classes; from the eighth on the same ones again, half as dark."""
+    """Colours for `count` classes; from the eighth on the same ones again, paler."""
     pale = [tuple((value + 255) // 2 for value in colour) for colour in CLASS_COLOURS]
     wheel = [*CLASS_COLOURS, *pale]
     return [wheel[number % len(wheel)] for number in range(count)]
@@ -77,7 +78,13 @@ def labels_from_colours(
             found=f"{picture.dtype} {picture.shape}",
             mend="a palette picture needs no colours: read it with read_labels",
         )
-    table = np.asarray(colours, np.uint8).reshape(-1, 3)
+    table = np.asarray(colours)
+    whole = table.ndim == 2 and table.shape[1] == 3 and table.dtype.kind in "iu"
+    if not (whole and len(table) and table.min() >= 0 and table.max() <= 255):
+        raise CourseError(
+            "colours", expected="one (red, green, blue) for each class, each 0 to 255",
+            found=str(table.tolist()), mend="give three whole numbers a class",
+        )  # fmt: skip
     packed, wanted = _packed(picture), _packed(table)
     if len(np.unique(wanted)) < len(wanted):
         raise CourseError(

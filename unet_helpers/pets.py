@@ -61,6 +61,13 @@ def open_pets(root: str | Path, seed: int = 42) -> Pets:
     for a list that cannot be read or that names photos without a file (all counted, five named).
     """
     root = Path(root)
+    if (root / "annotations" / "trainval.txt").is_file():
+        raise CourseError(
+            root,
+            expected=f"the folder that holds {BASE}",
+            found=f"{BASE} itself",
+            mend=f"give the folder above it: {root.resolve().parent}",
+        )
     places: dict[str, tuple[str, int]] = {}
     for listed in ("trainval", "test"):
         for number, name in enumerate(_listed(root, listed)):
@@ -109,7 +116,8 @@ def _check_files(root: Path, names: Sequence[str]) -> None:
         raise CourseError(
             base,
             expected="a photo and a trimap for every name in the lists",
-            found=f"{len(missing)} files missing ({', '.join(missing[:5])}, …)",
+            found=f"{len(missing)} file{'s' * (len(missing) > 1)} missing "
+            f"({', '.join(missing[:5])}{', …' * (len(missing) > 5)})",
             mend=DOWNLOAD.format(root=root),
         )
 
@@ -119,8 +127,9 @@ class PetDataset(AugmentedDataset):
 
     dataset[i] is as in CarvanaDataset; without a transform each photo has its own size. border:
     what the border becomes, a strip in which nobody could say where the pet ends: 2, a class of its
-    own, or an index to be ignored, such as 255. Raises CourseError for a file that cannot be
-    decoded, a trimap in colour, of another size than its photo, or with other values than 1 to 3.
+    own, or an index to be ignored, such as 255. Raises CourseError for another split or border, and
+    for a file that is gone or cannot be decoded, a trimap in colour, of another size than its
+    photo, or with other values than 1 to 3.
     """
 
     def __init__(
@@ -135,6 +144,16 @@ class PetDataset(AugmentedDataset):
         from torchvision.datasets import OxfordIIITPet
 
         super().__init__(transform, seed)
+        if split not in SPLITS:
+            known = ", ".join(SPLITS)
+            raise CourseError("split", expected=known, found=repr(split), mend="choose one of them")
+        if not 2 <= border <= 255:
+            raise CourseError(
+                "border",
+                expected="2, a class of its own, or an index to be ignored, up to 255",
+                found=repr(border),
+                mend="0 and 1 are background and pet: take 2, or 255 with ignore_index=255",
+            )
         self.root, self.border, self.stems = pets.root, border, pets.names[split]
         listed = {pets.places[name][0] for name in self.stems}.pop()
         self._numbers = [pets.places[name][1] for name in self.stems]
@@ -148,10 +167,11 @@ class PetDataset(AugmentedDataset):
             photo, trimap = self._pets[self._numbers[index]]
             stored = np.array(trimap)  # torchvision opens this file and leaves the decoding to us
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            gone = isinstance(error, FileNotFoundError)
             raise CourseError(
                 f"{self.root / BASE}: {name}",
                 expected="a photo and a trimap that can be decoded",
-                found=f"a damaged file ({error})",
+                found=f"no such file: {error.filename}" if gone else f"a damaged file ({error})",
                 mend=DOWNLOAD.format(root=self.root),
             ) from error
         if trimap.mode not in ("L", "P") or trimap.size != photo.size:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
+import re
 import zipfile
 
 import albumentations as A
@@ -37,6 +39,7 @@ from unet_helpers.inference import (
     save_predictions_as_imgs,
 )
 from unet_helpers.labels import class_colours
+from unet_helpers.loaders import checked
 from unet_helpers.metrics import predict_classes
 from unet_helpers.model import UNET
 from unet_helpers.run_folder import read_history
@@ -87,12 +90,18 @@ def test_names_are_those_given_or_plain_ones():
         ({"classes": ["a", "b"]}, "classes, out_channels.*3 names"),
         ({"classes": ["a", "b", "b"]}, "none twice"),
         ({"classes": ["a", "b", ""]}, "classes"),
-        ({"class_weights": [1, 2]}, "one weight for each of two or more out_channels"),
+        ({"class_weights": [1, 2]}, "3 weights, one a class"),
+        ({"class_weights": "balanced"}, "expected a list of numbers"),
+        ({"classes": "parts"}, "expected a list of names"),
+        ({"out_channels": 300}, "less than or equal to 256"),
         ({"class_weights": [1, 2, 0]}, "class_weights"),
         ({"class_weights": [1, 2, float("nan")]}, "class_weights"),
         ({"ignore_index": 2}, "an index that no class has, such as 255"),
         ({"ignore_index": 256}, "ignore_index"),
-        ({"out_channels": 1, "loss": "bce_dice", "class_weights": [1]}, "class_weights"),
+        (
+            {"out_channels": 1, "loss": "bce_dice", "class_weights": [1]},
+            "out_channels of 2 or more",
+        ),
         ({"out_channels": 1, "loss": "bce_dice", "ignore_index": 255}, "ignore_index"),
         ({"dataset": "voc"}, "dataset"),
     ],
@@ -155,8 +164,40 @@ def test_the_score_of_the_history_is_torchmetrics_dice_without_the_ignored_row(r
 
 def test_an_ignored_row_that_is_not_named_is_refused():
     config = blob_config(**THREE, epochs=1)
-    with pytest.raises(CourseError, match="class indices 0 to 2; found values from 0 to 255"):
+    with pytest.raises(CourseError, match="class indices 0 to 2; found the value 255"):
         check_accuracy(two_blobs()[1], model_from_config(config))
+
+
+class OneWrong(WholeBlobs):
+    """The same; a single pixel of the fourth photo is no class."""
+
+    def __getitem__(self, index: int):
+        image, mask, stem = super().__getitem__(index)
+        mask[3, 4] += 7 * (index == 3)
+        return image, mask, stem
+
+
+@pytest.mark.parametrize("settings", [{}, {"accumulate": 2}])
+def test_before_a_batch_goes_to_a_gpu_its_labels_are_read(tmp_path, monkeypatch, settings):
+    """There neither the loss nor the metrics look; here they are kept from looking."""
+    for module in ("losses", "metrics"):
+        monkeypatch.setattr(f"unet_helpers.{module}.check_classes", lambda *given, **named: None)
+    config, wrong = blob_config(**THREE, **settings, epochs=1), DataLoader(OneWrong(6), 4)
+    model, right = model_from_config(config), DataLoader(WholeBlobs(4), 4)
+    says = rf"the mask of {OneWrong(6)[3][2]}: expected class indices 0 to 2; found the value [79]"
+    for loaders in ((wrong, right), (right, wrong)):
+        with pytest.raises(CourseError, match=says):
+            fit(model, *loaders, config, tmp_path / str(loaders[0] is wrong), progress=False)
+    with pytest.raises(CourseError, match=says):
+        check_accuracy(wrong, model)
+
+
+def test_labels_that_lie_on_a_gpu_are_left_unread():
+    """The "meta" device has shapes and no values: whoever reads one fails."""
+    batch = torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.uint8), ["a", "b"]
+    there = tuple(part.to("meta") for part in batch[:2]) + batch[2:]
+    config = TrainConfig(**THREE)
+    assert list(checked([batch, there], config)) == [batch, there]
 
 
 @pytest.fixture
@@ -372,6 +413,19 @@ def test_the_figures_have_what_they_are_given():
         plot_confusion(np.zeros((2, 5, 5)), NAMES)
     fig = plot_class_bars({"a": [0.1] * 5, "b": [0.9] * 5}, NAMES)
     assert len(fig.axes[0].patches) == 10
+    with pytest.raises(CourseError, match=r"bars of b: expected 5 values.*found 4"):
+        plot_class_bars({"a": [0.1] * 5, "b": [0.9] * 4}, NAMES)
+
+
+def test_on_the_photo_no_two_parts_look_alike():
+    """Each part, laid over any grey from tyre to white paint, against each other part over any."""
+    greys = np.uint8([[20, 60, 127, 190, 255]])[..., None].repeat(3, axis=2)
+    seen = [
+        overlay_classes(greys, np.full((1, 5), part, np.uint8), 5)[0].astype(float)
+        for part in (1, 2, 3, 4)
+    ]
+    for one, other in itertools.combinations(seen, 2):
+        assert np.linalg.norm(one[:, None] - other, axis=-1).min() > 40
 
 
 # --- the command line ----------------------------------------------------------------------------
@@ -427,6 +481,10 @@ def test_train_and_evaluate_say_every_class(trained_parts, capsys):
     assert cli.main(words) == 0
     said = capsys.readouterr().out
     assert "without background: Dice" in said and all(f"\n{name}" in said for name in NAMES)
+    head, *rows = said.splitlines()[2:]
+    ends = [title.end() for title in re.finditer("Dice|IoU, all images as one|IoU", head)]
+    for row in rows:  # every number ends where its heading does
+        assert [number.end() for number in re.finditer(r"\d\.\d{4}", row)] == ends
 
 
 def test_predict_writes_labels_overlay_and_cut_out(trained_parts, tmp_path, capsys):

@@ -85,7 +85,7 @@ def plot_classes(
     """One row a photo: photo, labels and, if given, the prediction and where it is wrong.
 
     photos (H, W, 3) uint8; labels and predictions (H, W) uint8 class indices; names: one a class,
-    the background first. In the last column pixels of a wrong class are red.
+    the background first. In the last column pixels of a wrong class are orange-red.
     """
     count, pictures, heads = len(names), [], []
     for number, (photo, truth) in enumerate(zip(photos, labels, strict=True)):
@@ -162,8 +162,17 @@ def plot_class_bars(
 ) -> Figure:
     """Bars side by side: for each class one of every entry of `scores`, in 0 to 1.
 
-    scores: what the legend says -> one value a class. names: one a class.
+    scores: what the legend says -> one value a class. names: one a class. Raises CourseError for
+    another number of values.
     """
+    for label, values in scores.items():
+        if len(values) != len(names):
+            raise CourseError(
+                f"the bars of {label}",
+                expected=f"{len(names)} values, one for each of {', '.join(names)}",
+                found=str(len(values)),
+                mend="give the score of every class, such as per_class_dice",
+            )
     fig, axis = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
     width, middle = 0.8 / len(scores), np.arange(len(names))
     for number, (label, values) in enumerate(scores.items()):

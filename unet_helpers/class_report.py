@@ -31,8 +31,8 @@ def class_table(scores: Scores, names: Sequence[str]) -> str:
     columns = ("dice_per_class", "iou_per_class", "iou_pooled_per_class")
     lines = [f"without {names[0]}: Dice {facts['dice_foreground']:.4f}, IoU "
              f"{facts['iou_foreground']:.4f}",
-             f"{'':<{width}}    Dice     IoU   IoU, all images as one"]  # fmt: skip
+             f"{'':<{width}}{'Dice':>8}{'IoU':>8}{'IoU, all images as one':>25}"]  # fmt: skip
     for name in names:
-        values = "".join(f"{facts[column][name]:8.4f}" for column in columns)
-        lines.append(f"{name:<{width}}{values}")
+        one, two, three = (facts[column][name] for column in columns)
+        lines.append(f"{name:<{width}}{one:8.4f}{two:8.4f}{three:25.4f}")
     return "\n".join(lines) + "\n"

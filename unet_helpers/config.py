@@ -46,7 +46,7 @@ class TrainConfig(BaseModel):
     width: int = Field(192, ge=16, le=8192)
 
     in_channels: Channels = 3
-    out_channels: Channels = 1
+    out_channels: Annotated[int, Field(ge=1, le=256)] = 1  # a class index is a uint8
     dataset: Literal["carvana", "pets"] = "carvana"
     classes: tuple[Annotated[str, Field(min_length=1, max_length=50)], ...] | None = None
     features: tuple[Channels, ...] = Field((16, 32, 64, 128), min_length=1, max_length=8)
@@ -151,7 +151,8 @@ def _class_rules(config: TrainConfig) -> Iterator[tuple[Sequence[str], str]]:
     if config.classes is not None and len(config.classes) != count:
         yield ("classes", "out_channels"), f"{count} names, the background first"
     if config.class_weights is not None and (not many or len(config.class_weights) != channels):
-        yield ("class_weights", "out_channels"), "one weight for each of two or more out_channels"
+        expected = f"{channels} weights, one a class" if many else "out_channels of 2 or more"
+        yield ("class_weights", "out_channels"), expected
     if config.ignore_index is not None and (not many or config.ignore_index < channels):
         yield (
             ("ignore_index", "out_channels"),
@@ -267,6 +268,8 @@ def _explain(error: ValidationError, origin: str) -> CourseError:
             mend.append(_nearest(key))
         elif item["type"] == "not_together":
             wanted, found[key] = item["ctx"]["expected"], item["ctx"]["found"]
+        elif item["type"] == "tuple_type":
+            wanted = f"a list of {'names' if key == 'classes' else 'numbers'}"
         elif item["type"] == "string_pattern_mismatch":
             wanted = "letters, digits, dots, dashes and underscores, no dot first"
         elif wanted.startswith(("greater", "less")):

@@ -9,7 +9,7 @@ from torch import nn
 
 from .config import TrainConfig
 from .environment import CourseError, Precision, pick_precision
-from .loaders import split_loader
+from .loaders import check_masks, split_loader
 from .metrics import Scores, SegmentationMetrics, predict_classes
 from .pets import Pets
 from .shares import in_parts, world_of
@@ -40,9 +40,10 @@ def measure(
     device = next(model.parameters()).device
     metrics, total, seen = None, 0.0, 0
     for images, masks, stems in loader if at_a_time is None else in_parts(loader, at_a_time):
-        masks = masks.to(device, non_blocking=True)
         with precision.autocast():
             logits = model(images.to(device, non_blocking=True))  # (B, C, H, W)
+            check_masks(masks, stems, max(2, logits.shape[1]), ignore_index)
+            masks = masks.to(device, non_blocking=True)
             if loss_fn is not None:
                 each = zip(logits.split(1), masks.split(1), strict=True)
                 total += torch.stack([loss_fn(*image) for image in each]).sum().item()

@@ -155,12 +155,13 @@ def cross_entropy_dice_loss(
 def _weights(values: Sequence[float] | None, logits: torch.Tensor) -> torch.Tensor | None:
     if values is None:
         return None
-    weights = torch.as_tensor(values, dtype=torch.float32)
+    given = () if isinstance(values, str) else values
+    weights = torch.as_tensor(given, dtype=torch.float32)
     if weights.shape != logits.shape[1:2] or not (weights > 0).all() or weights.isinf().any():
         raise CourseError(
             "class_weights",
             expected=f"{logits.shape[1]} numbers above 0, one a class",
-            found=str(weights.tolist()),
+            found=repr(values) if isinstance(values, str) else str(weights.tolist()),
             mend="give one a class, or None; a class that shall not count is an ignore_index",
         )
     return weights.to(logits.device, non_blocking=True)
@@ -174,7 +175,7 @@ def balanced_weights(frequencies: Sequence[float], power: float = 0.5) -> tuple[
     does not occur cannot be weighed up.
     """
     shares = torch.as_tensor(frequencies, dtype=torch.float64)
-    if shares.ndim != 1 or not (shares > 0).all():
+    if shares.ndim != 1 or not (shares > 0).all() or shares.isinf().any():
         raise CourseError(
             "the frequencies of the classes",
             expected="one share above 0 for each class",
@@ -224,9 +225,10 @@ def check_pair(
 ) -> None:
     """Raise CourseError unless logits and mask fit each other in shape, type and class indices.
 
-    Class indices are read only where the mask lies on the CPU. Reading a value back from a GPU
-    would make the CPU wait for the whole forward pass in every step; a training loop calls
-    check_classes on the batch before it sends it there.
+    Class indices are read only where the mask lies on the CPU: reading a value back from a GPU
+    would make the CPU wait for the whole forward pass in every step. `fit`, `evaluate` and
+    `check_accuracy` read them before they send a batch there (loaders.check_masks). `train_fn`
+    alone does not: with a GPU and a loader of your own, call check_classes on the masks first.
     """
     channels = logits.shape[1] if logits.ndim == 4 else 0
     if logits.ndim != 4 or (channels != 1 if binary else channels < 2):
@@ -248,15 +250,17 @@ def check_pair(
         check_classes(mask, max(2, channels), ignore_index)
 
 
-def check_classes(mask: torch.Tensor, num_classes: int, ignore_index: int | None = None) -> None:
+def check_classes(
+    mask: torch.Tensor, num_classes: int, ignore_index: int | None = None, what: str = "mask"
+) -> None:
     """Raise CourseError unless every pixel of the mask is a class index 0 … num_classes - 1.
 
-    Pixels equal to `ignore_index` pass. Takes about 0.1 ms for a uint8 mask batch on the CPU; on a
-    GPU it waits for the work queued before it.
+    Pixels equal to `ignore_index` pass. what: how the error calls the mask. Takes about 0.1 ms for
+    a uint8 mask batch on the CPU; on a GPU it waits for the work queued before it.
     """
     if mask.is_floating_point() or mask.is_complex():
         raise CourseError(
-            "mask",
+            what,
             expected="whole class indices, as uint8",
             found=str(mask.dtype),
             mend="read masks with read_mask, or convert them with mask.to(torch.uint8)",
@@ -266,12 +270,16 @@ def check_classes(mask: torch.Tensor, num_classes: int, ignore_index: int | None
         return
     low, high = (int(value) for value in torch.aminmax(inside))
     if low < 0 or high >= num_classes:
+        wrong = inside[(inside < 0) | (inside >= num_classes)].unique().tolist()
+        shown = ", ".join(map(str, wrong[:8])) + ", …" * (len(wrong) > 8)
+        # With more classes than two this would throw the labels away.
+        binarise = "binarise with mask > 0, " if num_classes == 2 else ""
         raise CourseError(
-            "mask",
+            what,
             expected=f"class indices 0 to {num_classes - 1}",
-            found=f"values from {low} to {high}" if low < high else f"only the value {low}",
-            mend="binarise with mask > 0, give the model one output channel per class, or, for "
-            "pixels that shall not count, name their ignore_index",
+            found=f"the value{'s' * (len(wrong) > 1)} {shown}",
+            mend=f"{binarise}give the model one output channel per class, or, for pixels that "
+            "shall not count, name their ignore_index",
         )
 
 

@@ -128,7 +128,7 @@ def _check_both(
             found=f"{tuple(predicted.shape)} and {tuple(mask.shape)}",
             mend="pass predict_classes(logits) and the mask at the same size",
         )
-    check_classes(predicted, num_classes)
+    check_classes(predicted, num_classes, what="prediction")
     check_classes(mask, num_classes, ignore_index)
 
 
@@ -208,10 +208,10 @@ class SegmentationMetrics:
     """
 
     def __init__(self, num_classes: int = 2, ignore_index: int | None = None) -> None:
-        if num_classes < 2:
+        if not 2 <= num_classes <= 256:
             raise CourseError(
                 "num_classes",
-                expected="2 or more (car and background are two classes)",
+                expected="2 or more (car and background are two classes), at most 256",
                 found=str(num_classes),
                 mend="a model with one output channel has num_classes=2",
             )

@@ -19,7 +19,7 @@ from .dataset import set_epoch
 from .distributed import current_world
 from .environment import Precision, pick_device, pick_precision, seed_everything
 from .evaluation import check_accuracy, evaluate, measure
-from .loaders import loaders_from_config, until
+from .loaders import checked, loaders_from_config, until
 from .losses import finite_number, make_loss
 from .progress import progress_bar
 from .run_folder import (
@@ -265,6 +265,7 @@ def _train(
             ways.enter_context(slower_averages(run.model, config.accumulate))
         if config.activation_checkpointing:
             ways.enter_context(recomputing(run.model))
+        batches = checked(batches, config)
         loss = train(
             batches if deadline is None else until(batches, deadline, world),
             run.trained,

@@ -32,6 +32,7 @@ from unet_helpers.class_pictures import (
 from unet_helpers.config import TrainConfig, load_config
 from unet_helpers.dataset import read_labels, train_transform
 from unet_helpers.environment import CourseError, course_root, seed_everything
+from unet_helpers.evaluation import checked
 from unet_helpers.inference import (
     predict_labels,
     predict_probabilities,
@@ -39,7 +40,6 @@ from unet_helpers.inference import (
     save_predictions_as_imgs,
 )
 from unet_helpers.labels import class_colours
-from unet_helpers.loaders import checked
 from unet_helpers.metrics import predict_classes
 from unet_helpers.model import UNET
 from unet_helpers.run_folder import read_history

@@ -1,21 +1,45 @@
-"""Measuring a network: on a loader, on a split, and after each epoch of a run."""
+"""Measuring a network: on a loader, on a split, after each epoch; and the check of its masks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import nn
 
 from .config import TrainConfig
 from .environment import CourseError, Precision, pick_precision
-from .loaders import check_masks, split_loader
+from .loaders import split_loader
+from .losses import check_classes
 from .metrics import Scores, SegmentationMetrics, predict_classes
 from .pets import Pets
-from .shares import in_parts, world_of
+from .shares import Share, in_parts, world_of
 from .split import Prepared
 
-__all__ = ["check_accuracy", "evaluate", "measure"]
+__all__ = ["check_accuracy", "check_masks", "checked", "evaluate", "measure"]
+
+
+def check_masks(
+    masks: torch.Tensor, stems: Sequence[str], num_classes: int, ignore_index: int | None
+) -> None:
+    """check_classes for the masks of a batch (B, H, W), so that the error names the photo.
+
+    Masks that lie on a GPU already are left unread, as the losses leave them (losses.check_pair).
+    """
+    if masks.device.type == "cpu":
+        for mask, stem in zip(masks, stems, strict=True):
+            check_classes(mask, num_classes, ignore_index, f"the mask of {stem}")
+
+
+def checked(batches: Iterable, config: TrainConfig) -> Iterator:
+    """The batches (or shares) of a loader as they come, their masks checked for config's classes.
+
+    On a GPU an index that is no class would end the process without a word about the photo.
+    """
+    for batch in batches:
+        masks, stems = (batch.masks, batch.stems) if isinstance(batch, Share) else batch[1:]
+        check_masks(masks, stems, config.class_count, config.ignore_index)
+        yield batch
 
 
 @torch.inference_mode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import albumentations as A
@@ -14,10 +14,9 @@ from .config import TrainConfig
 from .dataset import CarvanaDataset, eval_transform, get_loaders, make_loader, train_transform
 from .distributed import ALONE, World, current_world
 from .environment import CourseError, pick_device, pick_workers
-from .losses import check_classes
 from .pairs import MASK_SUFFIXES
 from .pets import PetDataset, Pets, open_pets
-from .shares import Share, photos_at_a_time, shared
+from .shares import photos_at_a_time, shared
 from .split import SPLITS, Prepared, load_prepared
 
 CAR_MASK = f"{MASK_SUFFIXES[0]}.gif"  # how the masks of an archive pair end
@@ -134,29 +133,6 @@ def split_loader(config: TrainConfig, prepared: Prepared | Pets, split: str) -> 
         how = {"size": size, "scaled_decode": config.scaled_decode, **_labels(config)}
         dataset = CarvanaDataset(*folders, eval_transform(*size), **how)
     return make_loader(dataset, photos_at_a_time(config), seed=config.seed)
-
-
-def check_masks(
-    masks: torch.Tensor, stems: Sequence[str], num_classes: int, ignore_index: int | None
-) -> None:
-    """check_classes for the masks of a batch (B, H, W), so that the error names the photo.
-
-    Masks that lie on a GPU already are left unread, as the losses leave them (losses.check_pair).
-    """
-    if masks.device.type == "cpu":
-        for mask, stem in zip(masks, stems, strict=True):
-            check_classes(mask, num_classes, ignore_index, f"the mask of {stem}")
-
-
-def checked(batches: Iterable, config: TrainConfig) -> Iterator:
-    """The batches (or shares) of a loader as they come, their masks checked for config's classes.
-
-    On a GPU an index that is no class would end the process without a word about the photo.
-    """
-    for batch in batches:
-        masks, stems = (batch.masks, batch.stems) if isinstance(batch, Share) else batch[1:]
-        check_masks(masks, stems, config.class_count, config.ignore_index)
-        yield batch
 
 
 def until(batches: Iterable, deadline: float, world: World = ALONE) -> Iterator:

@@ -227,7 +227,7 @@ def check_pair(
 
     Class indices are read only where the mask lies on the CPU: reading a value back from a GPU
     would make the CPU wait for the whole forward pass in every step. `fit`, `evaluate` and
-    `check_accuracy` read them before they send a batch there (loaders.check_masks). `train_fn`
+    `check_accuracy` read them before they send a batch there (evaluation.check_masks). `train_fn`
     alone does not: with a GPU and a loader of your own, call check_classes on the masks first.
     """
     channels = logits.shape[1] if logits.ndim == 4 else 0

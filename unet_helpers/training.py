@@ -18,8 +18,8 @@ from .config import TrainConfig, save_config
 from .dataset import set_epoch
 from .distributed import current_world
 from .environment import Precision, pick_device, pick_precision, seed_everything
-from .evaluation import check_accuracy, evaluate, measure
-from .loaders import checked, loaders_from_config, until
+from .evaluation import check_accuracy, checked, evaluate, measure
+from .loaders import loaders_from_config, until
 from .losses import finite_number, make_loss
 from .progress import progress_bar
 from .run_folder import (

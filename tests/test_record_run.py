@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from tools import record_run  # noqa: E402
 from unet_helpers import cli  # noqa: E402
+from unet_helpers.records import read_run_record  # noqa: E402
 
 TINY = ("height=32", "width=48", "features=[4, 8]", "augment=none", "device=cpu", "epochs=2")
 
@@ -37,10 +38,12 @@ def test_a_record_says_what_evaluate_says_and_keeps_the_history(
     data, out = trained
     monkeypatch.setattr(record_run, "RECORDS", tmp_path / "records")
     words = [out, "--data", data, "--name", "toy", "--machine", "a toy"]
+    words += ["--note", "a note: it's odd"]
     monkeypatch.setattr(sys, "argv", ["record_run.py", *map(str, words)])
     record_run.main()
     capsys.readouterr()
-    record = yaml.safe_load((tmp_path / "records" / "toy.yaml").read_text(encoding="utf-8"))
+    record = read_run_record(tmp_path / "records" / "toy.yaml", "time")
+    assert record["note"] == "a note: it's odd"
 
     assert cli.main(["evaluate", str(out / "best.pt"), "--data", str(data), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)

@@ -2,7 +2,8 @@
 
 Scores RUN/best.pt on the test cars of the prepared folder DIR and writes data/records/NAME.yaml
 (settings, split, test score, time) and NAME.csv (the history). Notebook 07 and README show the
-record of the real photos; --machine says in words what it ran on, since hours mean little without.
+record of the real photos; --machine says in words what it ran on, since hours mean little without,
+and --note what else a reader should know. `unet_helpers.records.read_run_record` reads it back.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from unet_helpers.checkpoint import load_model  # noqa: E402
 from unet_helpers.config import TrainConfig, load_config  # noqa: E402
 from unet_helpers.metrics import Scores  # noqa: E402
+from unet_helpers.records import RUN_VERSION  # noqa: E402
 from unet_helpers.run_folder import read_history  # noqa: E402
 from unet_helpers.split import Prepared, load_prepared  # noqa: E402
 from unet_helpers.training import evaluate  # noqa: E402
@@ -35,6 +37,7 @@ def write_record(
 ) -> str:
     """Write RECORDS/name.yaml and .csv for the run in that folder; returns the YAML text."""
     record = {
+        "version": RUN_VERSION,
         "config": config.model_dump(mode="json"),
         "photos": {split: prepared.count(split) for split in SPLITS},
         "cars": {split: len(prepared.cars(split)) for split in SPLITS},
@@ -69,11 +72,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="prepared folder it learned from")
     parser.add_argument("--name", required=True, help="of the record, for example carvana_cpu")
     parser.add_argument("--machine", required=True, help='in words: "two CPU cores", "one T4"')
+    parser.add_argument("--note", help="a sentence on why it was run like this, kept as it is")
     options = parser.parse_args()
     prepared, config = load_prepared(options.data), load_config(options.run / "config.yaml")
     test = evaluate(load_model(options.run / "best.pt")[0], prepared, "test", config)
     time = time_of(options.run, prepared.count("train")) | {"machine": options.machine}
-    print(write_record(options.name, options.run, config, prepared, test, time=time))
+    more = {"time": time} | ({"note": options.note} if options.note else {})
+    print(write_record(options.name, options.run, config, prepared, test, **more))
 
 
 if __name__ == "__main__":

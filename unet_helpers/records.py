@@ -1,4 +1,4 @@
-"""Records of many short trainings, one line a training: kept, read back, summed up over seeds."""
+"""Records: many short trainings, one line each, summed up over seeds; and a long run, in YAML."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from unet_helpers.environment import CourseError
 from unet_helpers.files import write_atomically
 
 __all__ = [
     "BARS",
+    "RUN_VERSION",
     "T95",
     "VERSION",
     "append_record",
@@ -23,12 +26,15 @@ __all__ = [
     "interval",
     "key_of",
     "read_records",
+    "read_run_record",
     "spread",
     "verdict",
 ]
 
 VERSION = 1  # raise it when records of before are no longer comparable
 KEYS = {"version": int, "question": str, "variant": str, "seed": int, "settings": dict}
+RUN_VERSION = 1  # of a long run's record: raise it when keys change their name or their meaning
+RUN_KEYS = ("config", "photos", "cars", "test")
 BARS = ("standard deviation", "standard error", "95 % interval")
 # Student's t for an interval of 95 %, by the number of values, from two on.
 T95 = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262), start=2))
@@ -89,6 +95,34 @@ def _record(line: bytes, where: str) -> dict[str, Any]:
             found=repr(line[:60].decode("utf-8", "replace")),
             mend="remove the line; tools/ablate.py runs what is missing",
         )
+    return record
+
+
+def read_run_record(path: str | Path, *needed: str) -> dict[str, Any]:
+    """The record of a long run, as tools/record_run.py writes it beside its history.
+
+    needed: what the reader takes from it besides config, photos, cars and test, such as "time".
+    Raises CourseError for a missing file, one that is no such record, one of another version, and
+    one without what is needed.
+    """
+    path = Path(path)
+    what = "the record of a run, version " + str(RUN_VERSION)
+    mend = "get the file anew with the course, or write one with python tools/record_run.py"
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        found = "no such file" if isinstance(problem, FileNotFoundError) else f"{problem}"
+        raise CourseError(path, expected=what, found=found, mend=mend) from problem
+    if not isinstance(record, dict):
+        raise CourseError(path, expected=what, found=f"a {type(record).__name__}", mend=mend)
+    version = record.get("version")
+    if type(version) is not int or version != RUN_VERSION:
+        found = "one without a version" if version is None else f"one of version {version!r}"
+        raise CourseError(path, expected=what, found=found, mend=mend)
+    lacking = [key for key in (*RUN_KEYS, *needed) if not record.get(key)]
+    if lacking:
+        found = f"a record without {', '.join(lacking)}"
+        raise CourseError(path, expected=what, found=found, mend=mend)
     return record
 
 

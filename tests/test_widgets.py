@@ -922,8 +922,11 @@ def test_the_chart_draws_mean_bar_and_dots_where_they_belong():
     groups = by_variant(RECORDS, "skips")
     draw_seeds(axis, groups, "Dice", "standard error")
     means = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "|"][::3]
-    dots = [list(line.get_xdata()) for line in axis.lines if line.get_marker() == "o"]
-    assert dots == [[0.9, 0.92, 0.94], [0.7, 0.72]]
+    named = {line.get_label(): line for line in axis.lines if line.get_label().startswith("seed")}
+    rows = {name: line.get_ydata().astype(int).tolist() for name, line in named.items()}
+    assert rows == {"seed 1": [0, 1], "seed 2": [0], "seed 3": [0, 1]}, "diverged: no mark"
+    assert [list(line.get_xdata()) for line in named.values()] == [[0.9, 0.7], [0.92], [0.94, 0.72]]
+    assert len({line.get_marker() for line in named.values()} - {"None", ""}) == 3, "own shapes"
     (bars, others) = (container[2][0].get_segments()[0] for container in axis.containers)
     assert means[0] == pytest.approx(0.92) and axis.yaxis_inverted()
     assert (bars[1][0] - bars[0][0]) / 2 == pytest.approx(0.02 / 3**0.5)

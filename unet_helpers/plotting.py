@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -62,6 +63,7 @@ __all__ = [
 # Okabe and Ito's palette: these colours stay apart under every common form of colour blindness.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, GREY = "#56B4E9", "#7F7F7F"
+SEED_MARKS = "o^sDvP"  # one shape a seed, the same in every row
 
 STYLE = {
     "figure.dpi": 90,
@@ -194,9 +196,10 @@ def draw_seeds(
     bars: str = "standard deviation",
     asked: int = 3,
 ) -> None:
-    """A line for each group: a dot for each seed, their mean, and an error bar around it.
+    """A line for each group: a mark for each seed, their mean, and an error bar around it.
 
-    Thin lines join the dots of one seed: what is compared seed by seed belongs together.
+    A seed has the same shape in every group, and thin lines join its marks: what is compared seed
+    by seed belongs together. The shapes are labelled, so that a legend can name the seeds.
 
     groups: name -> score by seed, as ``records.by_variant`` gives them; the first stands on top.
     label: what the scores are. bars: what the error bars show, one of ``records.BARS``. asked: how
@@ -214,11 +217,13 @@ def draw_seeds(
             np.mean(values), row, xerr=None if np.isnan(reach) else reach, fmt="|", color=BLUE,
             ms=14, mew=2.5, elinewidth=1.5, capsize=4,
         )  # fmt: skip
-        # The dots stand a little below the bar, or they would hide it.
-        axis.plot(values, [row + 0.22] * len(values), "o", color=ORANGE, ms=4)
-    for seed in dict.fromkeys(seed for scores in groups.values() for seed in scores):
-        dots = [(s[seed], row + 0.22) for row, s in enumerate(groups.values()) if seed in s]
-        axis.plot(*zip(*dots, strict=True), color=GREY, lw=0.8, zorder=1)
+    seeds = sorted({seed for scores in groups.values() for seed in scores})
+    for seed, mark in zip(seeds, cycle(SEED_MARKS), strict=False):
+        # The marks stand a little below the bar, or they would hide it.
+        marks = [(s[seed], row + 0.22) for row, s in enumerate(groups.values()) if seed in s]
+        x, y = zip(*marks, strict=True)
+        axis.plot(x, y, color=GREY, lw=0.8, zorder=1)
+        axis.plot(x, y, mark, color=ORANGE, ms=5, mec="white", mew=0.4, label=f"seed {seed}")
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel=label, ylim=(len(names) - 0.5, -0.5))
 

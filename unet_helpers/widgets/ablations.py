@@ -36,7 +36,7 @@ DPI = 80
 
 
 class AblationExplorer(CourseWidget):
-    """Choose a question, a score and an error bar: a dot for each seed, the mean, and the bar.
+    """Choose a question, a score and an error bar: a mark for each seed, the mean, and the bar.
 
     records: as ``records.read_records`` gives them. question: shown first (None: the first there
     is). score: one of SCORES, bars: one of ``records.BARS``, at the start. width: of the picture,
@@ -90,7 +90,7 @@ class AblationExplorer(CourseWidget):
             )
         asked = len({record["seed"] for record in self.records})
         caption = f"{question}, error bars: {bars}. {self._best(question, score, groups)}"
-        alt = f"{SCORES[score][0]} of every variant, a dot a seed, mean and error bar. {caption}"
+        alt = f"{SCORES[score][0]} of every variant, a mark a seed, mean and error bar. {caption}"
         return Drawing(self._chart(groups, SCORES[score][0], bars, asked), caption, alt)
 
     def _chart(
@@ -103,6 +103,7 @@ class AblationExplorer(CourseWidget):
             # Fixed edges: a layout that is worked out anew takes longer than all the drawing.
             axis = figure.add_axes((0.24, 46 / height, 0.73, 1 - 56 / height))
             draw_seeds(axis, groups, label, bars, asked)
+            figure.legend(loc="lower left", ncols=3, fontsize=8, handletextpad=0, columnspacing=0.6)
             canvas.draw()
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

@@ -8,19 +8,25 @@ the test names it, and if it is rewritten, the test names what is no longer said
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy import stats
 
-from unet_helpers.ablation import Row, missing, read_grid
-from unet_helpers.records import read_records
+from unet_helpers.ablation import Row, deal, missing, read_grid
+from unet_helpers.config import load_config
+from unet_helpers.records import read_records, read_run_record
+from unet_helpers.split import draw
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "12_what_made_it_work.ipynb"
@@ -69,11 +75,14 @@ def shown() -> str:
     return "\n".join(texts)
 
 
-def best(table: pd.DataFrame, norm: str) -> str:
-    """The variant at the rate that is best on the photos held back; none that diverged."""
+def best(table: pd.DataFrame, norm: str, score: str = "held_dice", place: int = 0) -> str:
+    """The variant at the rate that is best on the photos held back; none that diverged.
+
+    place: 1 for the next best one, and so on. score: to choose by another one.
+    """
     mine = table[(table.question == "batchnorm") & table.variant.str.startswith(f"{norm}, ")]
-    held = mine.groupby("variant").held_dice.agg(["mean", "count"])
-    return held[held["count"] == 3]["mean"].idxmax()
+    held = mine.groupby("variant")[score].agg(["mean", "count"])
+    return held[held["count"] == 3]["mean"].sort_values(ascending=False).index[place]
 
 
 # Claim -> question, the variant that it calls better, the other (None: at its best rate), score.
@@ -136,6 +145,12 @@ def test_every_row_of_the_grid_has_its_record_and_no_record_is_of_another(record
     scored = [record for record in records if "diverged" not in record]
     assert len({record["images"] for record in scored}) == 1, "all on the same test cars"
     assert all("real_dice" in r for r in scored if r["question"] in ("augmentation", "cars"))
+
+
+def test_the_notebook_says_how_many_photos_a_score_is_a_mean_over(records):
+    for score, count in (("dice", "images"), ("real_dice", "real_images")):
+        (photos,) = {r[count] for r in records if score in r}
+        assert f"{score}: always a mean over {photos} photos of {photos // 16} cars\n" in shown()
 
 
 def test_the_notebook_judges_these_claims_and_no_others():
@@ -236,10 +251,64 @@ def blank_without_at_the_highest_rate(table: pd.DataFrame) -> bool:
     return (at["without, 0.1"] == 0).all() and (at["with, 0.1"] > 0.8).all()
 
 
-def at_its_own_best_rate(table: pd.DataFrame) -> bool:
+def lower_loss_without_at_three_rates(table: pd.DataFrame) -> bool:
+    """And at no higher one; the base's rate is one of the three."""
+    at = {
+        rate: reading(gap(table, "batchnorm", f"without, {rate}", f"with, {rate}", "last_loss"))
+        for rate in RATES
+    }
+    (base,) = {row.config.learning_rate for row in GRID if row.question == "skips"}
+    lowest = [rate for rate in RATES if at[rate] == "borne out"]
+    others = [at[rate] for rate in RATES[3:]]
+    return lowest == list(RATES[:3]) and float(lowest[2]) == base and "a hint for it" not in others
+
+
+def first_epoch_at_its_own_best_rate(table: pd.DataFrame) -> bool:
     two = "batchnorm", best(table, "with"), best(table, "without")
-    clear = reading(gap(table, *two, "boundary_f1")) == "borne out"
-    return clear and ahead(*two, "first_loss")(table) and hint(*two, "dice")(table)
+    behind = reading(gap(table, *two, "first_dice")) == "contradicted"
+    return behind and hint(*two, "first_loss")(table)
+
+
+def dice_at_its_own_best_rate(table: pd.DataFrame) -> bool:
+    return hint("batchnorm", best(table, "with"), best(table, "without"), "dice")(table)
+
+
+def best_without_on_other_cars(table: pd.DataFrame) -> bool:
+    rates = best(table, "without"), best(table, "without", "dice")
+    return rates == ("without, 0.003", "without, 0.001")
+
+
+def choice_is_luck(table: pd.DataFrame) -> bool:
+    first, second = (best(table, "without", place=place) for place in (0, 1))
+    names = (first, second) == ("without, 0.003", "without, 0.001")
+    apart = unsettled("batchnorm", first, second, "held_dice")(table)
+    return names and apart and unsettled("batchnorm", best(table, "with"), second, "dice")(table)
+
+
+def outline_whichever_rate(table: pd.DataFrame) -> bool:
+    return all(
+        reading(gap(table, "batchnorm", best(table, "with"), other, "boundary_f1")) == "borne out"
+        for other in (best(table, "without", place=place) for place in (0, 1))
+    )
+
+
+def rates_differ_most(table: pd.DataFrame) -> bool:
+    means = table.groupby(["question", "variant"]).dice.mean()
+    apart = (means.groupby("question").max() - means.groupby("question").min()).sort_values()
+    return apart.index[-1] == "batchnorm" and apart.iloc[-1] > 2 * apart.iloc[-2]
+
+
+def studio_trains_strong_for_longer(table: pd.DataFrame) -> bool:
+    studio = load_config(ROOT / "configs" / "studio.yaml")
+    (base,) = {steps(row) for row in GRID if row.question == "skips"}
+    cars = read_run_record(ROOT / "data" / "records" / "studio.yaml")["photos"]["train"] // 16
+    mine = studio.epochs * cars * 16 // studio.batch_size
+    return studio.augment == "strong" and mine == 12 * base
+
+
+def four_times_the_time(table: pd.DataFrame) -> bool:
+    seconds = table[table.question == "features"].groupby("variant").seconds.mean()
+    return round(seconds[WIDTHS[3]] / seconds[WIDTHS[2]]) == 4
 
 
 def seed_1_against_skips(table: pd.DataFrame) -> bool:
@@ -265,9 +334,26 @@ def by_cars(table: pd.DataFrame, score: str) -> pd.DataFrame:
     return wide.rename(columns=int).sort_index(axis="columns")
 
 
-def less_luck(table: pd.DataFrame) -> bool:
+def above_094_from_24_cars_on(table: pd.DataFrame) -> bool:
     lowest = by_cars(table, "dice").min()
     return all((dice > 0.94) == (cars >= 24) for cars, dice in lowest.items())
+
+
+def widest_at_twelve_and_not_step_by_step(table: pd.DataFrame) -> bool:
+    spreads = by_cars(table, "dice").std()
+    return spreads.idxmax() == 12 and not spreads.is_monotonic_decreasing
+
+
+def only_seed_1_tells_12_from_24(table: pd.DataFrame) -> bool:
+    apart = by_cars(table, "dice")[24] - by_cars(table, "dice")[12]
+    return apart[1] > 0.05 and (apart[[2, 3]].abs() < 0.002).all() and apart[2] * apart[3] < 0
+
+
+def same_twelve_cars(table: pd.DataFrame) -> bool:
+    """What other networks made of seed 1's cars, as the prose says it in numbers."""
+    at = table[table.seed == 1].set_index(["question", "variant"]).dice.round(3)
+    said = {("cars", "6"): 0.936, ("skips", "without"): 0.931, ("features", WIDTHS[0]): 0.923}
+    return all(at[key] == dice for key, dice in said.items()) and at["skips", "with skips"] < 0.86
 
 
 def gaps_of_the_splits(table: pd.DataFrame) -> bool:
@@ -302,13 +388,20 @@ SENTENCES: list[tuple[str, Callable[[pd.DataFrame], bool]]] = [
      "learn", blank_without_at_the_highest_rate),
     ("With it, the network stays within 0.02 of its best at three rates, the largest of them ten "
      "times the smallest; without it, at one", a_tenfold_range_against_one_rate),
-    ("At the two lowest rates the network *without* BatchNorm ends with the lower loss in every "
-     "seed, and at the very lowest with the better masks as well",
-     every(ahead("batchnorm", "without, 0.0001", "with, 0.0001", "last_loss", "dice"),
-           ahead("batchnorm", "without, 0.001", "with, 0.001", "last_loss"))),
-    ("each at its own best rate, its loss after one epoch is the lower one and its test Dice the "
-     "higher one in every seed. For Dice that is a hint, no more; for the outline it is clear",
-     at_its_own_best_rate),
+    ("At the three lowest rates, the base's 0.003 among them, the network *without* BatchNorm ends "
+     "with the lower loss in every seed, and clearly so; at the very lowest with the better masks "
+     "as well", every(lower_loss_without_at_three_rates,
+                      ahead("batchnorm", "without, 0.0001", "with, 0.0001", "dice"))),
+    ("each at its own best rate, its loss falls faster in the first epoch in every seed, a hint, "
+     "while its Dice after one epoch is clearly behind", first_epoch_at_its_own_best_rate),
+    ("Each at its own best rate, the network with BatchNorm has the higher test Dice in every "
+     "seed: a hint", dice_at_its_own_best_rate),
+    ("the rate that is best without BatchNorm on the photos *held back*, 0.003, is not the one "
+     "that is best on the *test* cars: there it is 0.001", best_without_on_other_cars),
+    ("Without BatchNorm, 0.003 and 0.001 cannot be told apart on the photos held back; and had "
+     "0.001 been chosen, no gain in Dice would be to be seen", choice_is_luck),
+    ("there BatchNorm is clearly ahead, whichever of the two it is held against",
+     outline_whichever_rate),
     # skips, up-sampling, loss
     ("With skips it is met better in every seed", hint(*SKIPS, "boundary_f1")),
     ("In two seeds they do, by one or two hundredths. In seed 1 the network *with* skips is far "
@@ -323,10 +416,15 @@ SENTENCES: list[tuple[str, Callable[[pd.DataFrame], bool]]] = [
     ("**Against BCE alone** the seeds do not agree on a direction, neither in Dice nor at the "
      "outline", unsettled("loss", "both", "BCE", "dice", "boundary_f1")),
     # augmentation
-    ("On *drawn* cars, nobody can tell gentle from none, and strong is behind both in every seed",
+    ("On *drawn* cars, nobody can tell gentle from none, and strong is behind both in every seed, "
+     "a hint each time",
      every(unsettled("augmentation", "gentle", "none", "dice"),
-           ahead("augmentation", "gentle", "strong", "dice"),
-           ahead("augmentation", "none", "strong", "dice"))),
+           hint("augmentation", "gentle", "strong", "dice"),
+           hint("augmentation", "none", "strong", "dice"))),
+    ("They hint that strong augmentation costs something where training is short",
+     hint("augmentation", "gentle", "strong", "dice", "real_dice")),
+    ("`configs/studio.yaml` trains with *strong* all the same. It takes twelve times as many steps "
+     "as the base here", studio_trains_strong_for_longer),
     ("it is behind gentle in every seed, too: a hint *against* the claim",
      hint("augmentation", "gentle", "strong", "real_dice")),
     ("Whether gentle beats none there, the seeds do not agree",
@@ -345,14 +443,25 @@ SENTENCES: list[tuple[str, Callable[[pd.DataFrame], bool]]] = [
     ("On photographed cars they agree on no step at all",
      every(*(unsettled("features", wide, narrow, "real_dice")
              for narrow, wide in pairwise(WIDTHS)))),
+    ("the records hint *for* half of the paper's width, and still the course takes a quarter",
+     hint("features", "32, 64, 128, 256", "16, 32, 64, 128", "dice")),
+    ("with half of the width a training takes four times as long", four_times_the_time),
     ("every one of these networks is trained for the same number of steps",
      lambda table: len({steps(row) for row in rows_of("cars")}) == 1),
     ("twelve do not beat three in every seed, nor forty-eight twelve",
      every(unsettled("cars", "12", "3", "dice"), unsettled("cars", "48", "12", "dice"))),
     ("From 24 cars on, every seed lies above 0.94; with fewer, each time one at least falls short "
-     "of it", less_luck),
-    ("On photographed cars, forty-eight beat twelve in every seed: a hint, and there the three "
-     "seeds of forty-eight agree more closely than those of any smaller number",
+     "of it", above_094_from_24_cars_on),
+    ("The spreads in the table do not shrink step by step: that of twelve cars is the widest",
+     widest_at_twelve_and_not_step_by_step),
+    ("without seed 1, nothing separates 12 cars from 24: in the two other seeds their Dice is the "
+     "same to within two thousandths", only_seed_1_tells_12_from_24),
+    ("“More data is better” is not to be seen here on drawn cars, and on photographed ones it is a "
+     "hint", every(unsettled("cars", "48", "12", "dice"), hint("cars", "48", "12", "real_dice"))),
+    ("forty-eight cars were seen *once* each",
+     lambda table: {row.config.epochs for row in rows_of("cars") if row.cars == 48} == {1}),
+    ("On photographed cars, forty-eight beat twelve in every seed: a hint. There the three seeds "
+     "of forty-eight agree more closely than those of any smaller number",
      every(hint("cars", "48", "12", "real_dice"),
            lambda table: by_cars(table, "real_dice").std().idxmin() == 48)),
     ("as many photos are held back as in *by car*", as_many_held_back),
@@ -361,10 +470,21 @@ SENTENCES: list[tuple[str, Callable[[pd.DataFrame], bool]]] = [
     ("The split by photo has promised almost exactly what it gave. It is the split by *car* that "
      "was off: it promised too *little*, since its few held-back cars were harder than the test "
      "cars in every seed", gaps_of_the_splits),
+    # the cars of seed 1
+    ("in as many steps they gave 0.936. And from the very same twelve cars, the network without "
+     "skips has 0.931, and the narrowest one 0.923", same_twelve_cars),
     # what is left
-    ("its Dice is behind after the first epoch, clearly; at the lowest rate it is behind at the "
-     "end", every(behind_after_one_epoch,
+    ("its Dice is behind after the first epoch, clearly, and so it is at its own best rate; at the "
+     "lowest rate it is behind at the end",
+     every(behind_after_one_epoch, first_epoch_at_its_own_best_rate,
            ahead("batchnorm", "without, 0.0001", "with, 0.0001", "dice"))),
+    ("strong is behind gentle even where it was made to help, as a hint",
+     hint("augmentation", "gentle", "strong", "real_dice")),
+    ("In as many steps, no gain in Dice is to be seen on drawn cars, and a hint of one on "
+     "photographed cars",
+     every(unsettled("cars", "48", "12", "dice"), hint("cars", "48", "12", "real_dice"))),
+    ("The largest differences in all these tables are those between learning rates",
+     rates_differ_most),
     ("For the outline they help, as a hint. For Dice on these photos nobody can tell",
      every(hint(*SKIPS, "boundary_f1"), unsettled(*SKIPS, "dice"))),
     ("Eight questions with three seeds are not twenty-four", one_training_in_eight_questions),
@@ -373,6 +493,94 @@ SENTENCES: list[tuple[str, Callable[[pd.DataFrame], bool]]] = [
 
 @pytest.mark.parametrize(("sentence", "holds"), SENTENCES, ids=[s[:30] for s, _ in SENTENCES])
 def test_a_sentence_stands_in_the_prose_and_holds(sentence, holds, table):
-    prose = " ".join(" ".join(cell.source.split()) for cell in cells("markdown"))
-    assert sentence in prose, "no longer said: change SENTENCES too"
+    assert sentence in prose(), "no longer said: change SENTENCES too"
     assert holds(table), "no longer so: change the sentence"
+
+
+# --- the bright edge of section 12 ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def jumps() -> dict[str, float]:
+    """Car -> brightest minus darkest of the lowest rows; read and made smaller by Pillow."""
+    found = {}
+    with zipfile.ZipFile(ROOT / "data" / "studio" / "train.zip") as archive:
+        for name in archive.namelist():
+            if name.endswith("_13.jpg"):
+                photo = Image.open(io.BytesIO(archive.read(name)))
+                small = np.asarray(photo.resize((144, 96), Image.Resampling.BOX), dtype=float)
+                found[Path(name).name[:12]] = np.ptp(small[-10:].mean(axis=(1, 2)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def edge(jumps) -> dict[str, bool]:
+    return {car: bool(jump > 100) for car, jump in jumps.items()}
+
+
+@pytest.fixture(scope="module")
+def counted(edge, table) -> pd.DataFrame:
+    return count(edge, table)
+
+
+def count(edge: dict[str, bool], table: pd.DataFrame) -> pd.DataFrame:
+    """One line a training of section 10: cars, seed, how many of its cars show it, and its Dice."""
+    split = draw(edge, 8, 8, 42)
+    names = [car for car in edge if split[car] != "test"]
+    photos = [SimpleNamespace(file=f"{car}_13.jpg", split="train") for car in names]
+    pack = SimpleNamespace(rows=photos, cars=lambda split: names if split == "train" else [])
+    dice = table.set_index(["question", "variant", "seed"]).dice
+    return pd.DataFrame([
+        {
+            "cars": row.cars, "seed": row.seed, "dice": dice[row.key],
+            "with": sum(edge[stem[:12]] for stem in deal(pack, row)[0]),
+        }
+        for row in rows_of("cars")
+    ])  # fmt: skip
+
+
+def prose() -> str:
+    return " ".join(" ".join(cell.source.split()) for cell in cells("markdown"))
+
+
+def test_the_cars_with_the_edge_are_counted_as_the_notebook_shows_them(edge, counted):
+    split = draw(edge, 8, 8, 42)
+    test_cars = sorted(car for car in edge if split[car] == "test" and edge[car])
+    assert f"4 of 8 test cars show the edge: {', '.join(test_cars)}\n" in shown()
+    for cars, rows in counted.groupby("cars"):
+        wanted = [f"{row['with']:.0f} with the edge: {row.dice:.3f}" for _, row in rows.iterrows()]
+        lines = re.findall(rf"^{cars} cars .*", shown(), re.M)  # pandas breaks a wide table in two
+        assert re.findall(r"\d+ with the edge: [\d.]+", " ".join(lines)) == wanted, cars
+
+
+def separates(counted: pd.DataFrame) -> bool:
+    """Whether the trainings with such a car are those above 0.94."""
+    return bool(((counted.dice > 0.94) == (counted["with"] > 0)).all())
+
+
+def test_what_speaks_for_the_edge_and_what_against_it_is_so(edge, jumps, counted, table):
+    assert "In seeds 2 and 3 some of the twelve cars show it, in seed 1 none, but" in prose()
+    twelve = counted[counted.cars == 12].set_index("seed")["with"]
+    assert twelve[1] == 0 < min(twelve[2], twelve[3])
+    assert (
+        "of the fifteen trainings in the table, all with at least one such car lie above 0.94, and "
+        "all without one below"
+    ) in prose()
+    assert len(counted) == 15 and separates(counted)
+    assert "count it, and the table separates nothing any more" in prose()
+    (sliver, jump) = re.search(r"the sliver of (\w+): (\d+)", shown()).groups()
+    assert jumps[sliver] == pytest.approx(float(jump), abs=15) and not edge[sliver]
+    assert not separates(count({**edge, sliver: True}, table))
+    assert "Six cars of seed 1, all of them among these twelve, show no more of the edge" in prose()
+    six = counted[(counted.cars == 6) & (counted.seed == 1)]
+    assert six["with"].item() == 0  # that they are among the twelve: tests/test_ablation.py
+
+
+def test_three_cars_with_the_edge_went_wrong_and_the_fourth_did_not(edge):
+    """By the list that the notebook prints of the network it has trained again."""
+    assert "The fourth test car with the edge, b671db11ad37, was found well: 0.95" in prose()
+    listed = dict(re.findall(r"^([0-9a-f]{12})  mean Dice ([\d.]+)", shown(), re.M))
+    assert len(listed) == 8
+    wrong = {car for car, dice in listed.items() if float(dice) < 0.85}
+    assert len(wrong) == 3 and {car for car in listed if edge[car]} == {*wrong, "b671db11ad37"}
+    assert float(listed["b671db11ad37"]) == pytest.approx(0.95, abs=0.005)

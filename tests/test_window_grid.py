@@ -12,7 +12,7 @@ from PIL import Image
 
 from unet_helpers.widgets import WindowGrid
 from unet_helpers.widgets.drawing import RED
-from unet_helpers.widgets.grid import shares
+from unet_helpers.widgets.grid import CHART, shares
 from unet_helpers.windows import WEIGHTS, window_starts
 
 SLOW = [HealthCheck.too_slow]  # a busy machine is no fault
@@ -82,3 +82,11 @@ def test_what_is_wrong_is_said_in_the_widget():
 def test_each_weight_gives_another_picture(weight):
     others = [pixels(grid_of(weight=kind)) for kind in WEIGHTS if kind != weight]
     assert all((pixels(grid_of(weight=weight)) != other).any() for other in others)
+
+
+def test_the_chart_has_a_scale_from_0_to_1():
+    """Black digits stand at the right end of its upper line and of its lower one."""
+    chart = pixels(grid_of())[-CHART:, -10:]
+    black = (chart < 80).all(axis=2).any(axis=1)  # (rows,)
+    assert black[: CHART // 4].any() and black[-CHART // 4 :].any()
+    assert not black[CHART // 4 : -CHART // 4].any()

@@ -150,6 +150,7 @@ def _chart(across: np.ndarray, chosen: int, width: int) -> np.ndarray:
     for share in (0, 1):
         y = bottom - share * (bottom - top)
         pen.line((0, y, 2 * width, y), fill=GREY, width=1)
+        pen.text((2 * width - 18, y - 26), str(share), fill="black", font=font(22))
     places = np.linspace(0, across.shape[1] - 1, 2 * width).astype(int)
     order = [n for n in range(len(across)) if n != chosen] + [chosen]
     for number in order:

@@ -6,8 +6,8 @@ GIVEN: what the check's cell passes on besides.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
+from scipy import ndimage
 
 from unet_helpers.boundary import boundary
 from unet_helpers.windows import window_starts
@@ -16,7 +16,7 @@ from unet_helpers.windows import window_starts
 def distances(predicted, mask):
     """As the notebook defines it."""
     edges = [boundary(one) for one in (predicted, mask)]
-    away = [cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 0) for edge in edges]
+    away = [ndimage.distance_transform_edt(~edge) for edge in edges]
     return away[1][edges[0]], away[0][edges[1]]
 
 

@@ -409,7 +409,7 @@ def test_tool_refuses_what_is_not_there(toy_course, arguments):
 
 # fmt: off
 ORDER = [
-    "environment", "progress", "files", "config", "records", "distributed", "labels", "gif",
+    "environment", "heap", "progress", "files", "config", "records", "distributed", "labels", "gif",
     "archives", "sources", "kaggle_client", "kaggle_download", "pairs", "decode", "placing",
     "split", "cache", "around_the_car", "augment", "dataset", "pets", "shares", "loaders",
     "model", "losses", "metrics", "class_report", "boundary", "checkpoint", "run_folder",
